@@ -1,0 +1,1 @@
+"""Running untrusted programs: sandbox, languages, verdicts, workers. Needs no learning library."""

@@ -1,0 +1,36 @@
+"""`Verdict`: what execution said of a program."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["passed", "failed", "syntax_error", "timeout", "unavailable", "error"]
+"""unavailable: the toolchain is not on this machine. error: the sandbox failed twice on it, nobody's verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The outcome of one program, judged twice.
+
+    `status` is what MultiPL-E's evaluator would say from exit code and output. `strict_status` also asks
+    that the program ran to its end: exit code 0 before the tests have run is not a pass. Training and
+    evaluation use `strict_status`.
+    """
+
+    status: Status
+    strict_status: Status
+    reason: str
+    """One line for people: "AssertionError", "exit 0 before the end", "memory limit", ... Empty when passed."""
+    phase: Literal["build", "run"]
+    exit_code: int | None
+    """Negative: the signal that ended it. None: it was killed at a limit, or did not start."""
+    stdout: str
+    """At most 2,048 characters."""
+    stderr: str
+    """At most 2,048 characters."""
+    wall_s: float
+    cpu_s: float
+
+    @property
+    def passed(self) -> bool:
+        """Right by the strict rule."""
+        return self.strict_status == "passed"

@@ -1,0 +1,51 @@
+"""`Problem`: what to solve and how it is judged."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Split = Literal["reference", "pool", "development", "test", ""]
+"""reference: has a reference program, SFT learns from it. pool: tests only, the loop samples it.
+development: choices are made on it. test: claims are made on it, nothing else. "": not assigned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A programming problem with the tests that judge it.
+
+    A program is `prompt + completion + "\\n" + tests`, run in `language`; it solves the problem when it
+    runs to its end without an error.
+    """
+
+    id: str
+    """Unique among the problems of a run."""
+    language: str
+    """Canonical name as in `rewardranker doctor`: "python", "cpp", ..."""
+    prompt: str
+    """The program's beginning, as the generator sees it."""
+    tests: str
+    """The program's end."""
+    stop_tokens: tuple[str, ...] = ()
+    """A completion is cut before the earliest of these."""
+    entry_point: str = ""
+    """Name of the function asked for; empty when there is none."""
+    visible_tests: str = ""
+    """Tests that the problem statement itself shows, runnable like `tests`."""
+    output_probe: str = ""
+    """Code that prints what the candidate returns on some inputs, without expected values: run in place of
+    `tests`, it lets candidates be grouped by behaviour (selector "majority"). Empty: not available."""
+    reference: str | None = None
+    """A completion that is right, where one is known."""
+    split: Split = ""
+
+    def program(self, completion: str) -> str:
+        """The whole program that judges `completion`."""
+        return f"{self.prompt}{completion}\n{self.tests}"
+
+    def probe(self, completion: str) -> str:
+        """The whole program that prints what `completion` returns."""
+        return f"{self.prompt}{completion}\n{self.output_probe}"
+
+    def truncate(self, completion: str) -> str:
+        """`completion` up to the earliest stop token (MultiPL-E's rule: searched in the completion only)."""
+        cuts = [i for token in self.stop_tokens if (i := completion.find(token)) >= 0]
+        return completion[: min(cuts)] if cuts else completion

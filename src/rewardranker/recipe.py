@@ -1,0 +1,316 @@
+"""A recipe says what a run is: typed TOML, every field documented, unknown keys refused, all errors at once."""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from rewardranker.errors import UserError
+
+Align = Literal["ppo", "rft", "rft+ppo"]
+Variant = Literal["selftraining", "hardnegatives", "random"]
+Head = Literal["likelihood", "scalar"]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, attribute docstrings are the documentation."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+
+
+class MicroProblems(Section):
+    """Sizes of the procedural micro task set (`rewardranker.problems.micro`)."""
+
+    reference: PositiveInt = 1200
+    """Problems with a reference program."""
+    pool: PositiveInt = 8000
+    """Problems with tests only."""
+    development: PositiveInt = 400
+    """Problems on which choices are made."""
+    test: PositiveInt = 1000
+    """Problems on which claims are made."""
+
+
+class Problems(Section):
+    """Where problems come from: exactly one of `micro` and `files`."""
+
+    micro: MicroProblems | None = None
+    """Procedural tasks, made from the run's seed."""
+    files: tuple[str, ...] = ()
+    """Files that `rewardranker.load_problems` reads; relative to the recipe's folder."""
+    development: Fraction = 0.1
+    """Share of the problems of `files` without a split of their own that are held out for choices."""
+    test: Fraction = 0.2
+    """Share of the problems of `files` without a split of their own that are held out for claims."""
+    verify_references: bool = True
+    """Run every reference program in the sandbox first; those that fail are left out and reported."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "Problems":
+        if (self.micro is None) == (not self.files):
+            raise ValueError("give either [problems.micro] or files = [...]")
+        if self.development + self.test >= 1:
+            raise ValueError("development + test must leave problems to train on")
+        return self
+
+
+class Decoder(Section):
+    """A decoder built from this config and trained from scratch."""
+
+    vocabulary: PositiveInt = 1024
+    """Entries of the BPE tokenizer trained on the problems."""
+    hidden: PositiveInt = 128
+    """Width of the residual stream."""
+    layers: PositiveInt = 3
+    heads: PositiveInt = 2
+    intermediate: PositiveInt = 384
+    """Width of the gated feed-forward layer."""
+    context: PositiveInt = 512
+    """Most tokens of prompt and completion together."""
+    dropout: Fraction = 0.0
+    """Dropout on attention weights."""
+
+
+class GeneratorSource(Section):
+    """The generator, and what the ranker starts from: exactly one of `decoder` and `checkpoint`."""
+
+    decoder: Decoder | None = None
+    checkpoint: str = ""
+    """A local folder with a Hugging Face causal language model and its tokenizer."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "GeneratorSource":
+        if (self.decoder is None) == (not self.checkpoint):
+            raise ValueError("give either [generator.decoder] or checkpoint = '...'")
+        return self
+
+
+class SFT(Section):
+    """Supervised fine-tuning: cross-entropy of the completion given the prompt (paper, stage A)."""
+
+    epochs: PositiveInt = 40
+    batch_size: PositiveInt = 32
+    """Examples a step."""
+    learning_rate: PositiveFloat = 1.5e-3
+    """Peak of a cosine schedule that ends at 0."""
+    warmup: Fraction = 0.05
+    """Share of the steps over which the learning rate rises from 0."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    prompt_loss_weight: Fraction = 0.1
+    """Weight of the prompt's tokens in the loss beside 1 for the completion's."""
+    max_grad_norm: PositiveFloat = 1.0
+
+
+class Sampling(Section):
+    """How candidates are drawn."""
+
+    n: PositiveInt = 5
+    """Candidates a problem."""
+    temperature: PositiveFloat = 1.0
+    max_new_tokens: PositiveInt = 128
+    batch_size: PositiveInt = 512
+    """Rows decoded together."""
+
+
+class Reward(Section):
+    """The ranker: Bradley-Terry on right and wrong programs of the same problem (paper, stage B)."""
+
+    head: Head = "likelihood"
+    """likelihood: score = mean log-probability of the program under the ranker's own weights.
+    scalar: the paper's, a linear head on the last token."""
+    start: Literal["sft", "aligned"] = "sft"
+    """Which policy's weights rankers after the first start from (the first always from the SFT's)."""
+    epochs: PositiveInt = 2
+    groups_per_batch: PositiveInt = 16
+    """Problems a step."""
+    max_per_side: PositiveInt = 4
+    """At most so many right and so many wrong programs of a problem and source; drawn at random beyond."""
+    learning_rate: PositiveFloat = 4e-4
+    warmup: Fraction = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    validation: Fraction = 0.05
+    """Share of the problems held out to measure AUC, pairwise accuracy and calibration."""
+    max_grad_norm: PositiveFloat = 1.0
+
+
+class RFT(Section):
+    """Rejection-sampling fine-tuning: SFT on the references and the candidates that passed."""
+
+    epochs: PositiveInt = 4
+    max_per_problem: PositiveInt = 2
+    """At most so many distinct passing programs of a problem."""
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 1e-3
+    warmup: Fraction = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    prompt_loss_weight: Fraction = 0.1
+    max_grad_norm: PositiveFloat = 1.0
+
+
+class PPO(Section):
+    """Proximal policy optimisation of the generator against the ranker (paper, stage C)."""
+
+    iterations: PositiveInt = 40
+    """Rounds of rollout and update."""
+    prompts: PositiveInt = 64
+    """Prompts a round."""
+    samples: PositiveInt = 4
+    """Rollouts a prompt."""
+    advantage: Literal["gae", "rloo"] = "gae"
+    """gae: a separate critic that starts from the ranker, as in the paper's PPO. rloo: leave-one-out, no critic."""
+    epochs: PositiveInt = 2
+    """Passes over each round's rollouts."""
+    minibatch: PositiveInt = 128
+    """Rollouts a step."""
+    learning_rate: PositiveFloat = 3e-4
+    critic_learning_rate: PositiveFloat = 1e-3
+    clip: PositiveFloat = 0.2
+    """Ratio clip of the policy loss."""
+    value_clip: PositiveFloat = 0.2
+    value_weight: PositiveFloat = 0.5
+    gamma: Fraction = 1.0
+    lam: Fraction = 0.95
+    """Lambda of the generalised advantage estimate."""
+    kl: Annotated[float, Field(ge=0)] = 0.05
+    """Weight of the KL penalty to the SFT policy in the reward."""
+    max_kl: PositiveFloat = 6.0
+    """Stop when the mean KL to the SFT policy, summed over a completion (nats), exceeds this."""
+    reward_clip: PositiveFloat = 5.0
+    """Normalised scores are clamped to plus and minus this."""
+    missing_eos: float = -1.0
+    """Reward, in normalised units, of a rollout that never ended."""
+    temperature: PositiveFloat = 1.0
+    max_grad_norm: PositiveFloat = 1.0
+    check_every: PositiveInt = 10
+    """Rounds between measurements of the true pass rate on development problems."""
+    check_problems: PositiveInt = 64
+    """Development problems in each of those measurements."""
+
+
+class Mining(Section):
+    """Hard negatives and new positives from the aligned policy's samples (paper, stage D)."""
+
+    n: PositiveInt = 6
+    """Candidates a pool problem from the aligned policy."""
+    threshold: Literal["rank", "passing"] = "rank"
+    """Which failures count as hard. rank: they are among the `top` highest-scored candidates of their problem.
+    passing: they score at least the lowest-scored passing candidate of their problem."""
+    top: PositiveInt = 4
+    """For threshold = "rank"."""
+    max_per_side: PositiveInt = 4
+    """At most so many mined negatives, and so many new positives, a problem."""
+
+
+class Evaluation(Section):
+    """What is measured on the test problems."""
+
+    n: PositiveInt = 10
+    """Candidates a problem."""
+    temperature: PositiveFloat = 1.0
+    cool_temperature: PositiveFloat = 0.5
+    """A second, lower temperature whose pass@1 is printed as a row of its own."""
+    majority: bool = True
+    """Also group candidates by what they return (needs problems with an output probe)."""
+    longer_sft_epochs: Annotated[int, Field(ge=0)] = 0
+    """Further SFT epochs of the control that spends the loop's compute on SFT; 0: no such row."""
+    bootstrap: PositiveInt = 2000
+    """Resamples of the problems for intervals."""
+
+
+class Execution(Section):
+    """How programs are run."""
+
+    timeout_s: PositiveFloat = 3.0
+    memory_mb: PositiveInt = 512
+    workers: Annotated[int, Field(ge=0)] = 0
+    """Sandboxes that run side by side; 0: as many as suit the machine."""
+
+
+class Recipe(Section):
+    """Everything that decides a run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$")]
+    """The run directory is runs/<name> unless --dir says otherwise."""
+    description: str = ""
+    seed: int = 1
+    iterations: PositiveInt = 2
+    """Rankers trained: 1 is the paper's first iteration, 2 its self-training row."""
+    align: Align = "rft"
+    """How the generator is aligned: the paper's PPO, rejection-sampling fine-tuning, or one after the other."""
+    variant: Variant = "selftraining"
+    """What mining adds: hard negatives and new positives; hard negatives only; random failures only."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads of the training library; 0: all cores."""
+    problems: Problems
+    generator: GeneratorSource
+    sft: SFT = SFT()
+    sampling: Sampling = Sampling()
+    reward: Reward = Reward()
+    rft: RFT = RFT()
+    ppo: PPO = PPO()
+    mining: Mining = Mining()
+    evaluation: Evaluation = Evaluation()
+    execution: Execution = Execution()
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    folder = Path(str(resources.files("rewardranker") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def _overlay(data: dict[str, Any], assignment: str) -> None:
+    key, equals, text = assignment.partition("=")
+    if not equals or not key.strip():
+        raise UserError(f"--set {assignment}: expected key=value, for example --set sft.epochs=10")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text  # a bare word is a string: --set align=ppo
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        data = data.setdefault(parent, {})
+        if not isinstance(data, dict):
+            raise UserError(f"--set {assignment}: {parent} is a value, not a section")
+    data[leaf] = value
+
+
+def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe by shipped name or path, with `key=value` assignments on top.
+
+    Relative paths inside a recipe are resolved against the recipe's folder.
+
+    Raises:
+        UserError: no such recipe, or it is wrong; the message lists every error at once.
+    """
+    path = shipped().get(recipe, Path(recipe))
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError as e:
+        raise UserError(f"{recipe}: no such file or shipped recipe; shipped: {', '.join(shipped())}") from e
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror})") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: not TOML ({e})") from e
+    for assignment in assignments:
+        _overlay(data, assignment)
+    try:
+        parsed = Recipe.model_validate(data)
+    except ValidationError as e:
+        lines = [f"  {'.'.join(map(str, error['loc'])) or '(recipe)'}: {error['msg']}" for error in e.errors()]
+        raise UserError(f"{path}: {len(lines)} error(s)\n" + "\n".join(lines)) from e
+    here = path.resolve().parent
+    problems = parsed.problems.model_copy(
+        update={"files": tuple(str(here / Path(f).expanduser()) for f in parsed.problems.files)}
+    )
+    generator = parsed.generator
+    if generator.checkpoint:
+        checkpoint = str(here / Path(generator.checkpoint).expanduser())
+        generator = generator.model_copy(update={"checkpoint": checkpoint})
+    return parsed.model_copy(update={"problems": problems, "generator": generator})

@@ -1,0 +1,71 @@
+"""Tables of dataclasses as Parquet: one row an object, one column a field."""
+
+import types
+import typing
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rewardranker.errors import UserError
+from rewardranker.files import atomic_path
+
+Row = TypeVar("Row")
+
+_ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
+
+
+def _arrow_type(annotation: Any) -> pa.DataType:
+    if annotation in _ARROW:
+        return _ARROW[annotation]
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = [a for a in arguments if a is not type(None)]
+        return _arrow_type(inner)
+    if origin is typing.Literal:
+        return pa.string()
+    if origin in (tuple, list):
+        return pa.list_(_arrow_type(arguments[0]))
+    raise TypeError(f"no Parquet column for a field of type {annotation}")
+
+
+def _schema(row_type: type[Any]) -> pa.Schema:
+    hints = typing.get_type_hints(row_type)
+    return pa.schema([(f.name, _arrow_type(hints[f.name])) for f in fields(row_type)])
+
+
+def write_table(path: Path, row_type: type[Row], rows: Sequence[Row]) -> None:
+    """Write `rows` (instances of the dataclass `row_type`) as Parquet, atomically."""
+    schema = _schema(row_type)
+    columns = [pa.array([getattr(r, f.name) for r in rows], f.type) for f in schema]
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd")
+
+
+def read_table(path: Path, row_type: type[Row]) -> list[Row]:
+    """Read what `write_table` wrote.
+
+    Raises:
+        UserError: the file is missing or lacks a column of `row_type`.
+    """
+    names = [f.name for f in fields(row_type)]  # type: ignore[arg-type]
+    hints = typing.get_type_hints(row_type)
+    try:
+        table = pq.read_table(path, columns=names)
+    except FileNotFoundError as e:
+        raise UserError(f"{path}: no such file") from e
+    except pa.ArrowInvalid as e:
+        raise UserError(f"{path}: not a Parquet file ({e})") from e
+    missing = [n for n in names if n not in table.column_names]
+    if missing:
+        raise UserError(f"{path}: no column {', '.join(missing)}; columns: {', '.join(table.column_names)}")
+    columns: list[list[Any]] = []
+    for name in names:
+        values = table.column(name).to_pylist()
+        if typing.get_origin(hints[name]) is tuple:
+            values = [tuple(v) for v in values]
+        columns.append(values)
+    return [row_type(*values) for values in zip(*columns, strict=True)]
