@@ -139,18 +139,14 @@ class Reward(Section):
     max_grad_norm: PositiveFloat = 1.0
 
 
-class RFT(Section):
+class RFT(SFT):
     """Rejection-sampling fine-tuning: SFT on the references and the candidates that passed."""
 
     epochs: PositiveInt = 4
-    max_per_problem: PositiveInt = 2
-    """At most so many distinct passing programs of a problem."""
     batch_size: PositiveInt = 64
     learning_rate: PositiveFloat = 1e-3
-    warmup: Fraction = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    prompt_loss_weight: Fraction = 0.1
-    max_grad_norm: PositiveFloat = 1.0
+    max_per_problem: PositiveInt = 2
+    """At most so many distinct passing programs of a problem; drawn at random beyond."""
 
 
 class PPO(Section):
