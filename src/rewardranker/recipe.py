@@ -5,12 +5,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from rewardranker.errors import UserError
 
 Align = Literal["ppo", "rft", "rft+ppo"]
-Variant = Literal["selftraining", "hardnegatives", "random"]
+Variant = Literal["selftraining", "hardnegatives", "random", "fresh"]
 Head = Literal["likelihood", "scalar"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -240,7 +241,8 @@ class Recipe(Section):
     align: Align = "rft"
     """How the generator is aligned: the paper's PPO, rejection-sampling fine-tuning, or one after the other."""
     variant: Variant = "selftraining"
-    """What mining adds: hard negatives and new positives; hard negatives only; random failures only."""
+    """What mining adds: hard negatives and new positives; hard negatives only; as many random failures; or, as a
+    control, as many fresh samples of the SFT policy."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of the training library; 0: all cores."""
     problems: Problems
@@ -310,3 +312,8 @@ def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:
         checkpoint = str(here / Path(generator.checkpoint).expanduser())
         generator = generator.model_copy(update={"checkpoint": checkpoint})
     return parsed.model_copy(update={"problems": problems, "generator": generator})
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe in full, defaults written out; `load_recipe` reads it back to an equal one."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))

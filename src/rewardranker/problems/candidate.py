@@ -28,3 +28,24 @@ class Candidate:
     def mean_logprob(self) -> float:
         """Log-probability a token, the baseline that needs no ranker."""
         return self.logprob_sum / max(self.n_tokens, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutedCandidate:
+    """A candidate with what execution said of it: a row of the run directory's candidate tables."""
+
+    problem_id: str
+    index: int
+    text: str
+    logprob_sum: float
+    n_tokens: int
+    finish_reason: str
+    policy: str
+    status: str
+    strict_status: str
+    reason: str
+
+    @property
+    def passed(self) -> bool:
+        """Right by the strict rule."""
+        return self.strict_status == "passed"

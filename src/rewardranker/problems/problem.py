@@ -36,6 +36,8 @@ class Problem:
     reference: str | None = None
     """A completion that is right, where one is known."""
     split: Split = ""
+    evaluation_only: bool = False
+    """The data's licence forbids training on it (MultiPL-E); the split is then "test"."""
 
     def program(self, completion: str) -> str:
         """The whole program that judges `completion`."""

@@ -1,0 +1,287 @@
+"""Problems from files: the public formats as they are published, and a plain one of one's own.
+
+What a file is follows from the fields of its first row. Every format may come as JSON lines, as one JSON
+list or as Parquet, and the first two may be gzipped.
+"""
+
+import ast
+import doctest
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ConfigDict, field_validator, model_validator
+
+from rewardranker.errors import UserError
+from rewardranker.problems.languages import canonical_language
+from rewardranker.problems.problem import Problem, Split
+from rewardranker.problems.rows import Record, read_rows, validate
+
+HUMANEVAL_STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
+"""Where a function body ends (Chen et al. 2021, arXiv 2107.03374, section 2.2)."""
+MBPP_STOP = ("\nassert", '\n"""', "\nprint", "\nif", "\n```")
+"""Where a module of functions ends: bigcode-evaluation-harness's list without "\\nclass", which would cut
+right programs."""
+
+
+class Own(Record):
+    """A problem in this project's own words; the fields are `Problem`'s."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str
+    prompt: str
+    tests: str
+    language: str = "python"
+    stop_tokens: list[str] = []
+    entry_point: str = ""
+    visible_tests: str = ""
+    output_probe: str = ""
+    reference: str | None = None
+    split: Split = ""
+    evaluation_only: bool = False
+
+    @field_validator("id")
+    @classmethod
+    def _id(cls, value: str) -> str:
+        if not value:
+            raise ValueError("must not be empty")
+        return value
+
+    @field_validator("language")
+    @classmethod
+    def _language(cls, value: str) -> str:
+        return canonical_language(value)
+
+    @field_validator("stop_tokens")
+    @classmethod
+    def _stop_tokens(cls, value: list[str]) -> list[str]:
+        if "" in value:
+            raise ValueError("an empty stop token would cut every completion to nothing; remove it")
+        return value
+
+    @field_validator("split", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        if value not in get_args(Split):
+            raise ValueError(f"{value!r} is none of {', '.join(filter(None, get_args(Split)))}; or leave it out")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Own":
+        if self.evaluation_only and self.split != "test":
+            raise ValueError('evaluation_only needs split "test"')
+        if self.reference is not None and (cut := self.problem()).truncate(self.reference) != self.reference:
+            token = next(t for t in cut.stop_tokens if t in self.reference)
+            raise ValueError(f"stop_tokens: {token!r} occurs in reference and would cut it; remove that token")
+        return self
+
+    def problem(self) -> Problem:
+        """The same as a `Problem`."""
+        return Problem(**{**self.model_dump(), "stop_tokens": tuple(self.stop_tokens)})
+
+
+class HumanEval(Record):
+    """A row of openai/human-eval."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_id: str
+    prompt: str
+    entry_point: str
+    canonical_solution: str
+    test: str
+
+    def problem(self) -> Problem:
+        """Program = prompt + completion + test + check(entry_point), as upstream runs it."""
+        return Problem(
+            id=self.task_id,
+            language="python",
+            prompt=self.prompt,
+            tests=f"{self.test}\ncheck({self.entry_point})\n",
+            stop_tokens=HUMANEVAL_STOP,
+            entry_point=self.entry_point,
+            visible_tests=_doctests(self.prompt),
+            reference=self.canonical_solution,
+            split="test",
+        )
+
+
+class MBPP(Record):
+    """A row of google-research/mbpp: `mbpp.jsonl` (text) or `sanitized-mbpp.json` (prompt)."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_id: int
+    text: str | None = None
+    prompt: str | None = None
+    code: str
+    test_list: list[str]
+    test_setup_code: str = ""
+    test_imports: list[str] = []
+    challenge_test_list: list[str] = []
+    source_file: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> "MBPP":
+        if self.text is None and self.prompt is None:
+            raise ValueError("text (or, in the sanitized file, prompt): field required")
+        if not self.test_list:
+            raise ValueError("test_list: needs at least one test")
+        return self
+
+    def problem(self) -> Problem:
+        """The prompt is a module docstring with the task and its first test, whose name and shape it fixes.
+
+        `challenge_test_list` (11 problems) is left out, as in the field's evaluations.
+        """
+        tests = [_newlines(t) for t in self.test_list]
+        setup = "\n".join(filter(None, [*self.test_imports, _newlines(self.test_setup_code)]))
+        code = _newlines(self.code)
+        task = self.text if self.text is not None else self.prompt or ""
+        shown = f"{_newlines(task).strip()}\n{tests[0]}".replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+        return Problem(
+            id=f"MBPP/{self.task_id}",
+            language="python",
+            prompt=f'"""\n{shown}\n"""\n',
+            tests=_lines(setup, *tests),
+            stop_tokens=MBPP_STOP,
+            entry_point=_called(tests[0], code),
+            visible_tests=_lines(setup, tests[0]),
+            reference=code,
+            split=_mbpp_split(self.task_id),
+        )
+
+
+class MultiPLE(Record):
+    """A row of nuprl/MultiPL-E. Its licence forbids training on it, hence `evaluation_only`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    language: str
+    prompt: str
+    tests: str
+    stop_tokens: list[str]
+    doctests: str = ""
+    original: str = ""
+    prompt_terminology: str = ""
+
+    @field_validator("language")
+    @classmethod
+    def _language(cls, value: str) -> str:
+        return canonical_language(value)
+
+    def problem(self) -> Problem:
+        """The name recurs in every language, so the id is <language>/<name>."""
+        return Problem(
+            id=f"{self.language}/{self.name}",
+            language=self.language,
+            prompt=self.prompt,
+            tests=self.tests,
+            stop_tokens=tuple(self.stop_tokens),
+            visible_tests=_doctests(self.prompt) if self.language == "python" else "",
+            split="test",
+            evaluation_only=True,
+        )
+
+
+def load_problems(*paths: Path | str) -> list[Problem]:
+    """Read problems from one or more files; what each file is follows from its fields.
+
+    Formats: HumanEval, MBPP (full and sanitized), MultiPL-E, JSONL of one's own, and the Parquet tables of
+    a run directory; see docs/how-to/problems.md. Published splits are kept: MBPP's train and few-shot
+    problems are "reference", its validation "development"; HumanEval and MultiPL-E are "test".
+
+    Raises:
+        UserError: a file can't be read, a row isn't as its format says, or an id occurs twice; the message
+            names file, line and field.
+
+    Example:
+        >>> import json, pathlib, tempfile
+        >>> row = {"id": "add", "prompt": "def add(a, b):\\n", "tests": "assert add(1, 2) == 3\\n"}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "own.jsonl"
+        ...     _ = path.write_text(json.dumps(row))
+        ...     load_problems(path)[0].program("    return a + b")
+        'def add(a, b):\\n    return a + b\\nassert add(1, 2) == 3\\n'
+    """
+    problems: dict[str, Problem] = {}
+    origin: dict[str, str] = {}
+    for path in map(Path, paths):
+        parse: Callable[[dict[str, Any], str], Problem] | None = None
+        for where, row in read_rows(path):
+            parse = parse or _format(row, where)
+            problem = parse(row, where)
+            if problem.id in problems:
+                raise UserError(
+                    f"{where}: id {problem.id!r} already stands at {origin[problem.id]}; "
+                    "ids must be unique among all files, remove or rename one"
+                )
+            problems[problem.id], origin[problem.id] = problem, where
+        if parse is None:
+            raise UserError(f"{path}: no problems in it")
+    return list(problems.values())
+
+
+def _format(row: dict[str, Any], where: str) -> Callable[[dict[str, Any], str], Problem]:
+    if "buggy_solution" in row:
+        raise UserError(f"{where}: HumanEvalPack is not supported; convert its rows to id, language, prompt, tests")
+    if "completions" in row or "completion" in row:
+        raise UserError(f"{where}: these are completions, not problems; to run them: rewardranker execute")
+    if {"entry_point", "test"} <= row.keys():
+        return lambda row, where: validate(HumanEval, row, where).problem()
+    if "test_list" in row:
+        return lambda row, where: validate(MBPP, row, where).problem()
+    if {"name", "tests"} <= row.keys():
+        return lambda row, where: validate(MultiPLE, row, where).problem()
+    if "id" in row or "tests" in row:
+        return lambda row, where: validate(Own, row, where).problem()
+    raise UserError(
+        f"{where}: not a known format of problems (fields: {', '.join(row)}). Known: HumanEval (task_id, prompt, "
+        "entry_point, canonical_solution, test), MBPP (task_id, text, code, test_list), MultiPL-E (name, language, "
+        "prompt, tests, stop_tokens), your own (id, prompt, tests)"
+    )
+
+
+def _newlines(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _lines(*parts: str) -> str:
+    return "".join(part + "\n" for part in parts if part)
+
+
+def _mbpp_split(task_id: int) -> Split:
+    """Austin et al. 2021 (arXiv 2108.07732): 1-10 few-shot, 11-510 test, 511-600 validation, 601-974 train."""
+    if 11 <= task_id <= 510:
+        return "test"
+    return "development" if 511 <= task_id <= 600 else "reference"
+
+
+def _called(test: str, code: str) -> str:
+    """The function of `code` that `test` calls; empty when that isn't plain."""
+    try:
+        defined = {n.name for n in ast.parse(code).body if isinstance(n, ast.FunctionDef)}
+        calls = [n.func.id for n in ast.walk(ast.parse(test)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    except SyntaxError:
+        return ""
+    return next((name for name in calls if name in defined), "")
+
+
+def _doctests(prompt: str) -> str:
+    """The prompt's `>>> expression` examples with a literal result, as asserts; empty when it has none."""
+    text = prompt.rstrip().removesuffix('"""').removesuffix("'''")
+    try:
+        examples = doctest.DocTestParser().get_examples(text)
+    except ValueError:  # inconsistent indentation: prose that looks like an example
+        return ""
+    return _lines(*filter(None, map(_as_assert, examples)))
+
+
+def _as_assert(example: doctest.Example) -> str:
+    try:
+        expression = ast.unparse(ast.parse(example.source.strip(), mode="eval"))
+        return f"assert ({expression}) == {ast.literal_eval(example.want.strip())!r}"
+    except (SyntaxError, ValueError):
+        return ""

@@ -1,0 +1,79 @@
+"""Rows of a data file with the place each came from, and their validation."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rewardranker.errors import UserError
+from rewardranker.files import read_jsonl, read_text
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Record(BaseModel):
+    """Base of the row formats: types are taken at their word (no "3" for 3)."""
+
+    model_config = ConfigDict(strict=True)
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (where, row) for a JSONL file, a JSON list (either may be .gz) or a Parquet table.
+
+    `where` names the file and the line, item or row, for messages.
+
+    Raises:
+        UserError: the file can't be read, or one of its rows isn't an object.
+    """
+    if path.suffix == ".parquet":
+        yield from _parquet_rows(path)
+        return
+    text = read_text(path)
+    if not text.lstrip().startswith("["):
+        for number, row in read_jsonl(path):
+            yield f"{path}:{number}", row
+        return
+    try:
+        items = json.loads(text)
+    except json.JSONDecodeError as e:
+        raise UserError(f"{path}:{e.lineno}: not JSON ({e.msg} at column {e.colno})") from e
+    for number, item in enumerate(items, 1):
+        if not isinstance(item, dict):
+            raise UserError(f"{path}: item {number}: expected a JSON object, found {type(item).__name__}")
+        yield f"{path}: item {number}", item
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    try:
+        table = pq.read_table(path)
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
+    except pa.ArrowInvalid as e:
+        raise UserError(f"{path}: not a Parquet file ({e})") from e
+    for number, row in enumerate(table.to_pylist(), 1):
+        yield f"{path}: row {number}", row
+
+
+def validate(model: type[Model], row: dict[str, Any], where: str) -> Model:
+    """`row` as a `model`.
+
+    Raises:
+        UserError: naming `where` and every field that is missing, unknown or of the wrong kind.
+    """
+    try:
+        return model.model_validate(row)
+    except ValidationError as e:
+        faults = [f"{'.'.join(map(str, f['loc']))}: {_message(f['type'], f['msg'])}" for f in e.errors()]
+        raise UserError(f"{where}: " + "; ".join(faults)) from e
+
+
+def _message(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "field required"
+    if kind == "extra_forbidden":
+        return "unknown field; remove or rename it"
+    return message.removeprefix("Value error, ")

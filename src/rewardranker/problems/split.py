@@ -1,0 +1,33 @@
+"""Giving problems that come without a split one of their own."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+
+from rewardranker.errors import UserError
+from rewardranker.problems.problem import Problem, Split
+from rewardranker.recipe import Problems
+
+
+def assign_splits(problems: Sequence[Problem], config: Problems, seed: int) -> list[Problem]:
+    """`problems` with a split each: their own where they have one, else drawn at random by the config's shares.
+
+    What is neither development nor test becomes "reference" when it has a reference program, else "pool".
+
+    Raises:
+        UserError: two problems have one id.
+    """
+    ids = [p.id for p in problems]
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise UserError(f"problem id {twice!r} occurs twice; ids must be unique over all files of a recipe")
+    drawn = [p.id for p in problems if not p.split]
+    Random(seed).shuffle(drawn)
+    n_test, n_development = round(config.test * len(drawn)), round(config.development * len(drawn))
+    split: dict[str, Split] = dict.fromkeys(drawn[:n_test], "test")
+    split |= dict.fromkeys(drawn[n_test : n_test + n_development], "development")
+
+    def of(problem: Problem) -> Split:
+        return problem.split or split.get(problem.id) or ("pool" if problem.reference is None else "reference")
+
+    return [replace(p, split=of(p)) for p in problems]

@@ -1,0 +1,162 @@
+"""The run directory: stages in folders, done when renamed into place, found again by the hash of what made them."""
+
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rewardranker import progress
+from rewardranker.errors import UserError
+from rewardranker.files import atomic_directory, write_json
+from rewardranker.recipe import Recipe
+
+_FORMAT = 1
+"""Part of every stage's key: raise it when what a stage writes changes its meaning."""
+
+
+@dataclass
+class Cost:
+    """What a stage spent. Seconds are measured by `Run.stage`; the stage itself counts the rest."""
+
+    wall_s: float = 0.0
+    cpu_s: float = 0.0
+    """Of this process and of its finished children."""
+    tokens: int = 0
+    """Tokens sampled, scored or trained on (once an epoch)."""
+    executions: int = 0
+    """Programs whose verdict was asked for; identical ones are run once."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A finished stage."""
+
+    name: str
+    path: Path
+    key: str
+    cost: Cost = field(compare=False)
+
+
+class Run:
+    """A run directory, held by one process at a time.
+
+    A stage is its folder: `<name>/` with `stage.json` (key, cost) and whatever the stage wrote. Its key is the
+    hash of its name, its config and its inputs' keys. A stage whose folder is there under the same key is not
+    run again; one under another key is moved to `superseded/`, and back when a later recipe asks for it again.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.stages: list[Stage] = []
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lock = (directory / ".lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            raise UserError(f"{directory}: another process is working on this run; wait for it or choose --dir") from e
+
+    def stage(
+        self,
+        name: str,
+        work: Callable[[Path, Cost], None],
+        *,
+        config: Any,
+        inputs: Sequence[Stage] = (),
+    ) -> Stage:
+        """Return the finished stage `name`, running `work(folder, cost)` if it isn't there.
+
+        Args:
+            name: the folder's name.
+            work: writes the stage's artifacts into the folder it gets and counts into `cost`.
+            config: everything, JSON-able, that decides the outcome beside `inputs`.
+            inputs: the stages whose artifacts `work` reads.
+        """
+        key = _key(name, config, inputs)
+        path = self.directory / name
+        self._put_in_place(path, key)
+        if path.is_dir():
+            finished = json.loads((path / "stage.json").read_text())
+            stage = Stage(name, path, key, Cost(**finished["cost"]))
+            progress.console.print(f"[green]✓[/] {name}  [dim]already done ({stage.cost.wall_s:.0f} s)[/]")
+        else:
+            cost = Cost()
+            wall, cpu = time.monotonic(), _cpu_seconds()
+            with progress.stage(name), atomic_directory(path) as folder:
+                work(folder, cost)
+                cost.wall_s, cost.cpu_s = time.monotonic() - wall, _cpu_seconds() - cpu
+                write_json(folder / "stage.json", {"key": key, "cost": vars(cost)})
+            stage = Stage(name, path, key, cost)
+            progress.console.print(f"[green]✓[/] {name}  [dim]{cost.wall_s:.0f} s[/]")
+        self.stages.append(stage)
+        return stage
+
+    def write_cost(self) -> None:
+        """Write cost.json: what each stage spent, whenever it ran, and the total."""
+        rows = [{"stage": s.name, **vars(s.cost)} for s in self.stages]
+        total = {name: sum(vars(s.cost)[name] for s in self.stages) for name in vars(Cost())}
+        write_json(self.directory / "cost.json", {"stages": rows, "total": total})
+
+    def _put_in_place(self, path: Path, key: str) -> None:
+        """Leave at `path` the stage made under `key`, or nothing."""
+        found = _key_of(path)
+        if found == key:
+            return
+        superseded = self.directory / "superseded"
+        if path.exists():
+            superseded.mkdir(exist_ok=True)
+            path.rename(superseded / f"{path.name}-{found or 'unknown'}")
+        if (earlier := superseded / f"{path.name}-{key}").is_dir():
+            earlier.rename(path)
+
+
+def environment(recipe: Recipe) -> dict[str, Any]:
+    """What the run ran on: versions, hardware, seed."""
+    packages = ("rewardranker", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
+    return {
+        "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "seed": recipe.seed,
+    }
+
+
+def seed_for(seed: int, purpose: str) -> int:
+    """A seed of its own for each purpose, so that adding one stage changes no other."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{purpose}".encode()).digest()[:4], "big")
+
+
+def _key(name: str, config: Any, inputs: Sequence[Stage]) -> str:
+    content = json.dumps([_FORMAT, name, config, [s.key for s in inputs]], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _key_of(path: Path) -> str | None:
+    try:
+        key: str = json.loads((path / "stage.json").read_text())["key"]
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return None
+    return key
+
+
+def _cpu_seconds() -> float:
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
