@@ -1,0 +1,318 @@
+"""`Generator`: a causal language model that proposes candidates."""
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from rewardranker.errors import UserError
+from rewardranker.files import atomic_directory
+from rewardranker.models.logprobs import Tokens, context_length, encode_prompts, pad_left, positions
+from rewardranker.problems.candidate import Candidate, FinishReason
+from rewardranker.problems.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One sampled completion with the tokens it was sampled as."""
+
+    problem: int
+    """Which of the problems given."""
+    index: int
+    """0 to n - 1 among the rollouts of its problem."""
+    prompt_ids: Tokens
+    ids: Tokens
+    """The sampled tokens, the end or stop token included."""
+    logprobs: list[float]
+    """Of each sampled token, at the sampling temperature (at 1 for greedy), nats."""
+    text: str
+    """The completion, cut before the stop token."""
+    finish_reason: FinishReason
+
+
+class Generator:
+    """A causal language model and its tokenizer.
+
+    The tokenizer must have an eos token and a pad token that differs from it. The model may be on any
+    device; inputs follow it.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self._endings: dict[tuple[str, ...], Tensor] = {}
+
+    @classmethod
+    def from_pretrained(cls, path: Path) -> "Generator":
+        """Load any Hugging Face causal language model from a local folder, in float32; nothing is downloaded.
+
+        A tokenizer without a pad token of its own gets its unk token, or a new one, in that role: with
+        pad = eos no one could tell where a completion ends.
+
+        Raises:
+            UserError: the folder holds no causal language model with a tokenizer.
+        """
+        if not (path / "config.json").is_file():
+            raise UserError(
+                f"{path}: no model here (config.json is missing); give a Hugging Face model folder"
+            )
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+            model, found = AutoModelForCausalLM.from_pretrained(
+                path, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            )
+        except (OSError, ValueError, ImportError) as e:
+            raise UserError(f"{path}: not a causal language model with its tokenizer: {e}") from e
+        if found["missing_keys"]:
+            missing = ", ".join(sorted(found["missing_keys"])[:3])
+            raise UserError(f"{path}: not a causal language model: no weights for {missing}")
+        if tokenizer.eos_token_id is None:
+            raise UserError(f"{path}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
+        if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+            if tokenizer.unk_token_id not in (None, tokenizer.eos_token_id, tokenizer.bos_token_id):
+                tokenizer.pad_token = tokenizer.unk_token
+            else:
+                tokenizer.add_special_tokens({"pad_token": "<pad>"})
+                if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+                    model.resize_token_embeddings(len(tokenizer))
+        model.config.pad_token_id = tokenizer.pad_token_id
+        return cls(model, tokenizer)
+
+    def save(self, path: Path) -> None:
+        """Write a Hugging Face model folder, atomically; `path` must not exist yet."""
+        with atomic_directory(path) as temporary:
+            self.model.save_pretrained(temporary)
+            self.tokenizer.save_pretrained(temporary)
+
+    def copy(self) -> "Generator":
+        """The same generator with weights of its own."""
+        return Generator(copy.deepcopy(self.model), self.tokenizer)
+
+    def sample(
+        self,
+        problems: Sequence[Problem],
+        *,
+        n: int,
+        temperature: float,
+        max_new_tokens: int,
+        seed: int,
+        policy: str,
+        batch_size: int,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[Candidate]:
+        """Draw `n` candidates a problem, ordered by problem and index.
+
+        The candidates of a problem depend on `seed`, its id and its prompt only: not on its neighbours, nor
+        on `batch_size`; the first k of n are those that n = k gives. (Rounding differs from batch to batch,
+        so a draw that falls within a millionth of a boundary may differ too.)
+
+        Args:
+            temperature: 0 is greedy, with n = 1.
+            max_new_tokens: a candidate ends there, or where the model's context does, with "length".
+            policy: recorded in the candidates.
+            batch_size: rows decoded together.
+            on_progress: called after each batch with the number of candidates it gave.
+
+        Raises:
+            UserError: a prompt leaves no room in the model's context; names the problem.
+        """
+        rollouts: list[Rollout] = []
+        for batch in self.rollouts(
+            problems,
+            n=n,
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            seed=seed,
+            batch_size=batch_size,
+        ):
+            rollouts += batch
+            if on_progress is not None:
+                on_progress(len(batch))
+        rollouts.sort(key=lambda r: (r.problem, r.index))
+        return [
+            Candidate(
+                problem_id=problems[r.problem].id,
+                index=r.index,
+                text=r.text,
+                logprob_sum=sum(r.logprobs),
+                n_tokens=len(r.ids),
+                finish_reason=r.finish_reason,
+                policy=policy,
+            )
+            for r in rollouts
+        ]
+
+    def rollouts(
+        self,
+        problems: Sequence[Problem],
+        *,
+        n: int,
+        temperature: float,
+        max_new_tokens: int,
+        seed: int,
+        batch_size: int,
+    ) -> Iterator[list[Rollout]]:
+        """As `sample`, with the tokens; yields one list a batch, shortest prompts first."""
+        if temperature == 0 and n != 1:
+            raise ValueError("greedy decoding gives one candidate a problem")
+        prompts = encode_prompts(self.tokenizer, [p.prompt for p in problems])
+        context = context_length(self.model)
+        for problem, ids in zip(problems, prompts, strict=True):
+            if len(ids) >= context:
+                raise UserError(
+                    f"problem {problem.id}: its prompt has {len(ids)} tokens, the model's context {context}, so that "
+                    "there is no room for a completion; leave the problem out or use a model with a longer context"
+                )
+        order = sorted(range(len(problems)), key=lambda i: len(prompts[i]))
+        together = max(1, batch_size // n)
+        for start in range(0, len(order), together):
+            batch = order[start : start + together]
+            noise = np.stack([_noise(seed, problems[i].id, n, max_new_tokens) for i in batch])
+            for first in range(0, n, batch_size):  # more than one turn only where n exceeds batch_size
+                last = min(first + batch_size, n)
+                rows = self._decode(
+                    [prompts[i] for i in batch],
+                    [problems[i] for i in batch],
+                    torch.from_numpy(noise[:, first:last]),
+                    temperature,
+                )
+                yield [
+                    Rollout(batch[b], first + j, prompts[batch[b]], *row)
+                    for (b, j), row in zip(np.ndindex(len(batch), last - first), rows, strict=True)
+                ]
+
+    @torch.inference_mode()
+    def _decode(
+        self, prompts: list[Tokens], problems: list[Problem], noise: Tensor, temperature: float
+    ) -> list[tuple[Tokens, list[float], str, FinishReason]]:
+        """Decode P x n rows together; noise [P, n, T] in [0, 1) decides every draw."""
+        model, device = self.model, self.model.device
+        n, limit = noise.shape[1], noise.shape[2]
+        noise = noise.flatten(0, 1).to(device)
+        prompt_tokens, prompt_mask = pad_left(prompts, 0, device)
+        output = model(
+            input_ids=prompt_tokens,
+            attention_mask=prompt_mask.long(),
+            position_ids=positions(prompt_mask),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        # The prompt's keys and values are computed once and then repeated for its n rows.
+        cache = output.past_key_values
+        cache.batch_repeat_interleave(n)
+        logits = output.logits[:, -1].repeat_interleave(n, dim=0)
+        mask = prompt_mask.long().repeat_interleave(n, dim=0)
+        length = mask.sum(1)
+        room = (context_length(model) - length).clamp_(max=limit)
+        eos = torch.tensor(self._eos_ids(), device=device)
+        endings = self._may_end(problems, n)
+
+        total = len(length)
+        tokens = torch.zeros(total, limit, dtype=torch.long, device=device)
+        logprobs = torch.zeros(total, limit, device=device)
+        counts = torch.zeros(total, dtype=torch.long, device=device)
+        reasons: list[FinishReason] = ["length"] * total
+        rows = torch.arange(total, device=device)  # which candidate each row of the batch is
+        for t in range(limit):
+            token, logprob = _draw(logits.float(), noise[rows, t], temperature)
+            tokens[rows, t], logprobs[rows, t], counts[rows] = token, logprob, t + 1
+            ended = torch.isin(token, eos)
+            for row in rows[ended].tolist():
+                reasons[row] = "eos"
+            if endings is not None:
+                for i in torch.nonzero(endings[0][endings[1][rows], token] & ~ended).flatten().tolist():
+                    row = int(rows[i])
+                    text = self._text(tokens[row, : t + 1].tolist())
+                    if any(stop in text for stop in problems[row // n].stop_tokens):
+                        ended[i], reasons[row] = True, "stop"
+            alive = torch.nonzero(~ended & (room[rows] > t + 1)).flatten()
+            if len(alive) == 0:
+                break
+            if len(alive) < len(rows):
+                rows, mask, token, length = rows[alive], mask[alive], token[alive], length[alive]
+                cache.batch_select_indices(alive)
+            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
+            output = model(
+                input_ids=token[:, None],
+                attention_mask=mask,
+                position_ids=(length + t)[:, None],
+                past_key_values=cache,
+                use_cache=True,
+            )
+            logits = output.logits[:, -1]
+
+        ids = [row[:count] for row, count in zip(tokens.tolist(), counts.tolist(), strict=True)]
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return [
+            (ids[i], logprobs[i, : len(ids[i])].tolist(), problems[i // n].truncate(texts[i]), reasons[i])
+            for i in range(total)
+        ]
+
+    def _text(self, ids: Tokens) -> str:
+        text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _eos_ids(self) -> list[int]:
+        """The tokenizer's end token, and those that the model's generation config adds."""
+        config = getattr(self.model, "generation_config", None)
+        more = getattr(config, "eos_token_id", None)
+        more = [] if more is None else [more] if isinstance(more, int) else list(more)
+        return sorted({self.tokenizer.eos_token_id, *more})
+
+    def _may_end(self, problems: list[Problem], n: int) -> tuple[Tensor, Tensor] | None:
+        """Which tokens can complete a stop token: table [S, vocabulary], and each row's line in it [P * n].
+
+        Only after such a token is a row's text decoded and searched.
+        """
+        kinds = list(dict.fromkeys(p.stop_tokens for p in problems))
+        if kinds == [()]:
+            return None
+        for stops in kinds:
+            if stops not in self._endings:
+                self._endings[stops] = self._ends_in(stops)
+        table = torch.stack([self._endings[stops] for stops in kinds]).to(self.model.device)
+        line = torch.tensor([kinds.index(p.stop_tokens) for p in problems], device=self.model.device)
+        return table, line.repeat_interleave(n)
+
+    def _ends_in(self, stops: tuple[str, ...]) -> Tensor:
+        """[vocabulary]: True for tokens that contain a stop, begin with the rest of one, or are partial characters."""
+        rests = tuple(stop[k:] for stop in stops for k in range(1, len(stop)))
+        before = self.tokenizer("a", add_special_tokens=False)[
+            "input_ids"
+        ]  # some tokenizers strip a leading space
+        skip = len(self._text(before))
+        size = self.model.get_output_embeddings().weight.shape[0]
+        ids = [[*before, i] for i in range(min(size, len(self.tokenizer)))]
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        found = [
+            text[skip:].startswith(rests) or "\ufffd" in text or any(stop in text[skip:] for stop in stops)
+            for text in texts
+        ]
+        return torch.tensor(found + [False] * (size - len(found)))
+
+
+def _noise(
+    seed: int, problem_id: str, n: int, length: int
+) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+    """Uniform numbers in [0, 1), [n, length], that depend on nothing but the arguments."""
+    digest = hashlib.blake2b(f"{seed}/{problem_id}".encode(), digest_size=16).digest()
+    generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+    return generator.random((n, length))
+
+
+def _draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Tokens [N] by inverse transform sampling from logits [N, V] with uniform [N], and their log-probabilities."""
+    if temperature == 0:
+        token = logits.argmax(-1)
+        return token, torch.log_softmax(logits, dim=-1).gather(1, token[:, None])[:, 0]
+    probabilities = torch.softmax(logits / temperature, dim=-1)
+    cumulative = probabilities.cumsum(-1, dtype=torch.float64)
+    threshold = uniform[:, None] * cumulative[:, -1:]
+    token = torch.searchsorted(cumulative, threshold, right=True).clamp_(max=logits.shape[1] - 1)
+    return token[:, 0], probabilities.gather(1, token)[:, 0].log()
