@@ -6,11 +6,11 @@ list or as Parquet, and the first two may be gzipped.
 
 import ast
 import doctest
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ConfigDict, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from rewardranker.errors import UserError
 from rewardranker.problems.languages import canonical_language
@@ -24,16 +24,24 @@ MBPP_STOP = ("\nassert", '\n"""', "\nprint", "\nif", "\n```")
 right programs."""
 
 
-class Own(Record):
-    """A problem in this project's own words; the fields are `Problem`'s."""
+class ProblemRow(Record, ABC):
+    """One row of a file of problems: unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @abstractmethod
+    def problem(self) -> Problem:
+        """The row as a `Problem`."""
+
+
+class Own(ProblemRow):
+    """A problem in this project's own words; the fields are `Problem`'s."""
 
     id: str
     prompt: str
     tests: str
     language: str = "python"
-    stop_tokens: list[str] = []
+    stop_tokens: list[str] = Field(default_factory=list)
     entry_point: str = ""
     visible_tests: str = ""
     output_probe: str = ""
@@ -64,16 +72,20 @@ class Own(Record):
     @classmethod
     def _split(cls, value: Any) -> Any:
         if value not in get_args(Split):
-            raise ValueError(f"{value!r} is none of {', '.join(filter(None, get_args(Split)))}; or leave it out")
+            raise ValueError(
+                f"{value!r} is none of {', '.join(filter(None, get_args(Split)))}; or leave it out"
+            )
         return value
 
     @model_validator(mode="after")
     def _consistent(self) -> "Own":
         if self.evaluation_only and self.split != "test":
             raise ValueError('evaluation_only needs split "test"')
-        if self.reference is not None and (cut := self.problem()).truncate(self.reference) != self.reference:
-            token = next(t for t in cut.stop_tokens if t in self.reference)
-            raise ValueError(f"stop_tokens: {token!r} occurs in reference and would cut it; remove that token")
+        for token in self.stop_tokens:
+            if self.reference is not None and token in self.reference:
+                raise ValueError(
+                    f"stop_tokens: {token!r} occurs in reference and would cut it; remove that token"
+                )
         return self
 
     def problem(self) -> Problem:
@@ -81,10 +93,8 @@ class Own(Record):
         return Problem(**{**self.model_dump(), "stop_tokens": tuple(self.stop_tokens)})
 
 
-class HumanEval(Record):
+class HumanEval(ProblemRow):
     """A row of openai/human-eval."""
-
-    model_config = ConfigDict(extra="forbid")
 
     task_id: str
     prompt: str
@@ -107,10 +117,8 @@ class HumanEval(Record):
         )
 
 
-class MBPP(Record):
+class MBPP(ProblemRow):
     """A row of google-research/mbpp: `mbpp.jsonl` (text) or `sanitized-mbpp.json` (prompt)."""
-
-    model_config = ConfigDict(extra="forbid")
 
     task_id: int
     text: str | None = None
@@ -118,8 +126,8 @@ class MBPP(Record):
     code: str
     test_list: list[str]
     test_setup_code: str = ""
-    test_imports: list[str] = []
-    challenge_test_list: list[str] = []
+    test_imports: list[str] = Field(default_factory=list)
+    challenge_test_list: list[str] = Field(default_factory=list)
     source_file: str = ""
 
     @model_validator(mode="after")
@@ -153,10 +161,8 @@ class MBPP(Record):
         )
 
 
-class MultiPLE(Record):
+class MultiPLE(ProblemRow):
     """A row of nuprl/MultiPL-E. Its licence forbids training on it, hence `evaluation_only`."""
-
-    model_config = ConfigDict(extra="forbid")
 
     name: str
     language: str
@@ -209,38 +215,41 @@ def load_problems(*paths: Path | str) -> list[Problem]:
     problems: dict[str, Problem] = {}
     origin: dict[str, str] = {}
     for path in map(Path, paths):
-        parse: Callable[[dict[str, Any], str], Problem] | None = None
+        row_format: type[ProblemRow] | None = None
         for where, row in read_rows(path):
-            parse = parse or _format(row, where)
-            problem = parse(row, where)
+            row_format = row_format or _format(row, where)
+            problem = validate(row_format, row, where).problem()
             if problem.id in problems:
                 raise UserError(
                     f"{where}: id {problem.id!r} already stands at {origin[problem.id]}; "
                     "ids must be unique among all files, remove or rename one"
                 )
             problems[problem.id], origin[problem.id] = problem, where
-        if parse is None:
+        if row_format is None:
             raise UserError(f"{path}: no problems in it")
     return list(problems.values())
 
 
-def _format(row: dict[str, Any], where: str) -> Callable[[dict[str, Any], str], Problem]:
-    if "buggy_solution" in row:
-        raise UserError(f"{where}: HumanEvalPack is not supported; convert its rows to id, language, prompt, tests")
-    if "completions" in row or "completion" in row:
+def _format(row: dict[str, Any], where: str) -> type[ProblemRow]:
+    fields = row.keys()
+    if "buggy_solution" in fields:
+        raise UserError(
+            f"{where}: HumanEvalPack is not read; convert its rows to id, language, prompt, tests"
+        )
+    if {"completions", "completion"} & fields:
         raise UserError(f"{where}: these are completions, not problems; to run them: rewardranker execute")
-    if {"entry_point", "test"} <= row.keys():
-        return lambda row, where: validate(HumanEval, row, where).problem()
-    if "test_list" in row:
-        return lambda row, where: validate(MBPP, row, where).problem()
-    if {"name", "tests"} <= row.keys():
-        return lambda row, where: validate(MultiPLE, row, where).problem()
-    if "id" in row or "tests" in row:
-        return lambda row, where: validate(Own, row, where).problem()
+    if {"entry_point", "test"} <= fields:
+        return HumanEval
+    if "test_list" in fields:
+        return MBPP
+    if {"name", "tests"} <= fields:
+        return MultiPLE
+    if len({"id", "prompt", "tests"} & fields) >= 2:
+        return Own
     raise UserError(
-        f"{where}: not a known format of problems (fields: {', '.join(row)}). Known: HumanEval (task_id, prompt, "
-        "entry_point, canonical_solution, test), MBPP (task_id, text, code, test_list), MultiPL-E (name, language, "
-        "prompt, tests, stop_tokens), your own (id, prompt, tests)"
+        f"{where}: not a known format of problems (its fields: {', '.join(row)}). Known: HumanEval (task_id, "
+        "prompt, entry_point, canonical_solution, test), MBPP (task_id, text, code, test_list), MultiPL-E (name, "
+        "language, prompt, tests, stop_tokens), your own (id, prompt, tests)"
     )
 
 
@@ -253,7 +262,7 @@ def _lines(*parts: str) -> str:
 
 
 def _mbpp_split(task_id: int) -> Split:
-    """Austin et al. 2021 (arXiv 2108.07732): 1-10 few-shot, 11-510 test, 511-600 validation, 601-974 train."""
+    """Austin et al. 2021, arXiv 2108.07732: 1-10 few-shot, 11-510 test, 511-600 validation, 601-974 train."""
     if 11 <= task_id <= 510:
         return "test"
     return "development" if 511 <= task_id <= 600 else "reference"
@@ -263,7 +272,11 @@ def _called(test: str, code: str) -> str:
     """The function of `code` that `test` calls; empty when that isn't plain."""
     try:
         defined = {n.name for n in ast.parse(code).body if isinstance(n, ast.FunctionDef)}
-        calls = [n.func.id for n in ast.walk(ast.parse(test)) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        calls = [
+            n.func.id
+            for n in ast.walk(ast.parse(test))
+            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+        ]
     except SyntaxError:
         return ""
     return next((name for name in calls if name in defined), "")

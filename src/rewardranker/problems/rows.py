@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from rewardranker.errors import UserError
 from rewardranker.files import read_jsonl, read_text
@@ -67,13 +68,12 @@ def validate(model: type[Model], row: dict[str, Any], where: str) -> Model:
     try:
         return model.model_validate(row)
     except ValidationError as e:
-        faults = [f"{'.'.join(map(str, f['loc']))}: {_message(f['type'], f['msg'])}" for f in e.errors()]
-        raise UserError(f"{where}: " + "; ".join(faults)) from e
+        raise UserError(f"{where}: " + "; ".join(map(_fault, e.errors()))) from e
 
 
-def _message(kind: str, message: str) -> str:
-    if kind == "missing":
-        return "field required"
-    if kind == "extra_forbidden":
-        return "unknown field; remove or rename it"
-    return message.removeprefix("Value error, ")
+def _fault(error: ErrorDetails) -> str:
+    message = {
+        "missing": "field required",
+        "extra_forbidden": "unknown field; remove or rename it",
+    }.get(error["type"], error["msg"].removeprefix("Value error, "))
+    return ": ".join(filter(None, (".".join(map(str, error["loc"])), message)))
