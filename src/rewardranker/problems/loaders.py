@@ -247,9 +247,11 @@ def _format(row: dict[str, Any], where: str) -> type[ProblemRow]:
     if len({"id", "prompt", "tests"} & fields) >= 2:
         return Own
     raise UserError(
-        f"{where}: not a known format of problems (its fields: {', '.join(row)}). Known: HumanEval (task_id, "
-        "prompt, entry_point, canonical_solution, test), MBPP (task_id, text, code, test_list), MultiPL-E (name, "
-        "language, prompt, tests, stop_tokens), your own (id, prompt, tests)"
+        f"{where}: not a known format of problems (its fields: {', '.join(row)}). Known: "
+        "HumanEval (task_id, prompt, entry_point, canonical_solution, test), "
+        "MBPP (task_id, text, code, test_list), "
+        "MultiPL-E (name, language, prompt, tests, stop_tokens), "
+        "your own (id, prompt, tests)"
     )
 
 

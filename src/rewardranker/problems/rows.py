@@ -38,14 +38,23 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for number, row in read_jsonl(path):
             yield f"{path}:{number}", row
         return
+    yield from parse_rows(text, str(path))
+
+
+def parse_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (where, row) for a JSON list of objects; `name` is what messages call the file.
+
+    Raises:
+        UserError: the text isn't JSON, or one of the items isn't an object.
+    """
     try:
         items = json.loads(text)
     except json.JSONDecodeError as e:
-        raise UserError(f"{path}:{e.lineno}: not JSON ({e.msg} at column {e.colno})") from e
+        raise UserError(f"{name}:{e.lineno}: not JSON ({e.msg} at column {e.colno})") from e
     for number, item in enumerate(items, 1):
         if not isinstance(item, dict):
-            raise UserError(f"{path}: item {number}: expected a JSON object, found {type(item).__name__}")
-        yield f"{path}: item {number}", item
+            raise UserError(f"{name}: item {number}: expected a JSON object, found {type(item).__name__}")
+        yield f"{name}: item {number}", item
 
 
 def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
