@@ -59,7 +59,8 @@ def load_preferences(path: Path | str, language: str | None = None) -> list[Pref
 
     Args:
         path: the file or folder.
-        language: for DebugBench, which holds three: only this one.
+        language: of a data set of several languages (DebugBench), only this one; None: all. The other
+            formats don't say in which language their programs are.
 
     Raises:
         UserError: it can't be read, or isn't as its format says; the message names file, line and field.
@@ -72,8 +73,6 @@ def load_preferences(path: Path | str, language: str | None = None) -> list[Pref
         where, first = next(rows, ("", {}))
         if "buggy_code" in first:
             return read_debugbench(path, language)
-    if language is not None:
-        raise UserError(f"{path}: a language can be chosen for DebugBench only; leave --language out")
     if path.suffix == ".parquet":
         return read_table(path, PreferenceGroup)
     if not first:
