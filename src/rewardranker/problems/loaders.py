@@ -6,6 +6,7 @@ list or as Parquet, and the first two may be gzipped.
 
 import ast
 import doctest
+import re
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, get_args
@@ -271,17 +272,9 @@ def _mbpp_split(task_id: int) -> Split:
 
 
 def _called(test: str, code: str) -> str:
-    """The function of `code` that `test` calls; empty when that isn't plain."""
-    try:
-        defined = {n.name for n in ast.parse(code).body if isinstance(n, ast.FunctionDef)}
-        calls = [
-            n.func.id
-            for n in ast.walk(ast.parse(test))
-            if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
-        ]
-    except SyntaxError:
-        return ""
-    return next((name for name in calls if name in defined), "")
+    """The first top-level function of `code` that `test` calls; empty when there is none."""
+    defined = set(re.findall(r"^def (\w+)", code, re.MULTILINE))
+    return next((name for name in re.findall(r"(\w+)\s*\(", test) if name in defined), "")
 
 
 def _doctests(prompt: str) -> str:
