@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
 
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
@@ -68,10 +69,10 @@ def read_text(path: Path) -> str:
     """
     try:
         data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+        return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except OSError as e:
         raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
-    except (UnicodeDecodeError, EOFError) as e:
+    except (UnicodeDecodeError, EOFError, zlib.error) as e:
         raise UserError(f"{path}: not a readable text file ({e})") from e
 
 

@@ -1,4 +1,4 @@
-"""A recipe says what a run is: typed TOML, every field documented, unknown keys refused, all errors at once."""
+"""A recipe says what a run is: typed TOML, every field documented, unknown keys refused, all errors told."""
 
 import tomllib
 from importlib import resources
@@ -22,7 +22,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 class Section(BaseModel):
     """Base of all sections: unknown keys are errors, attribute docstrings are the documentation."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, frozen=True, allow_inf_nan=False)
 
 
 class MicroProblems(Section):
@@ -160,7 +160,7 @@ class PPO(Section):
     samples: PositiveInt = 4
     """Rollouts a prompt."""
     advantage: Literal["gae", "rloo"] = "gae"
-    """gae: a separate critic that starts from the ranker, as in the paper's PPO. rloo: leave-one-out, no critic."""
+    """gae: a separate critic that starts from the ranker, as in the paper's PPO. rloo: leave-one-out."""
     epochs: PositiveInt = 2
     """Passes over each round's rollouts."""
     minibatch: PositiveInt = 128
@@ -196,7 +196,7 @@ class Mining(Section):
     n: PositiveInt = 6
     """Candidates a pool problem from the aligned policy."""
     threshold: Literal["rank", "passing"] = "rank"
-    """Which failures count as hard. rank: they are among the `top` highest-scored candidates of their problem.
+    """Which failures count as hard. rank: they are among their problem's `top` highest-scored candidates.
     passing: they score at least the lowest-scored passing candidate of their problem."""
     top: PositiveInt = 4
     """For threshold = "rank"."""
@@ -239,10 +239,10 @@ class Recipe(Section):
     iterations: PositiveInt = 2
     """Rankers trained: 1 is the paper's first iteration, 2 its self-training row."""
     align: Align = "rft"
-    """How the generator is aligned: the paper's PPO, rejection-sampling fine-tuning, or one after the other."""
+    """How the generator is aligned: the paper's PPO, rejection-sampling fine-tuning, or both in turn."""
     variant: Variant = "selftraining"
-    """What mining adds: hard negatives and new positives; hard negatives only; as many random failures; or, as a
-    control, as many fresh samples of the SFT policy."""
+    """What mining adds: hard negatives and new positives; hard negatives only; as many random failures; or,
+    as a control, as many fresh samples of the SFT policy."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of the training library; 0: all cores."""
     problems: Problems
@@ -282,14 +282,15 @@ def _overlay(data: dict[str, Any], assignment: str) -> None:
 def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe by shipped name or path, with `key=value` assignments on top.
 
-    Relative paths inside a recipe are resolved against the recipe's folder.
+    Relative paths inside a recipe are resolved against the recipe's folder, those of assignments against the
+    current one.
 
     Raises:
         UserError: no such recipe, or it is wrong; the message lists every error at once.
     """
     path = shipped().get(recipe, Path(recipe))
     try:
-        data = tomllib.loads(path.read_text())
+        data = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as e:
         raise UserError(f"{recipe}: no such file or shipped recipe; shipped: {', '.join(shipped())}") from e
     except OSError as e:
@@ -301,15 +302,22 @@ def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:
     try:
         parsed = Recipe.model_validate(data)
     except ValidationError as e:
-        lines = [f"  {'.'.join(map(str, error['loc'])) or '(recipe)'}: {error['msg']}" for error in e.errors()]
+        lines = [
+            f"  {'.'.join(map(str, error['loc'])) or '(recipe)'}: {error['msg']}" for error in e.errors()
+        ]
         raise UserError(f"{path}: {len(lines)} error(s)\n" + "\n".join(lines)) from e
-    here = path.resolve().parent
+    assigned = {assignment.partition("=")[0].strip() for assignment in assignments}
+
+    def absolute(key: str, name: str) -> str:
+        here = Path.cwd() if key in assigned else path.resolve().parent
+        return str(here / Path(name).expanduser())
+
     problems = parsed.problems.model_copy(
-        update={"files": tuple(str(here / Path(f).expanduser()) for f in parsed.problems.files)}
+        update={"files": tuple(absolute("problems.files", f) for f in parsed.problems.files)}
     )
     generator = parsed.generator
     if generator.checkpoint:
-        checkpoint = str(here / Path(generator.checkpoint).expanduser())
+        checkpoint = absolute("generator.checkpoint", generator.checkpoint)
         generator = generator.model_copy(update={"checkpoint": checkpoint})
     return parsed.model_copy(update={"problems": problems, "generator": generator})
 
