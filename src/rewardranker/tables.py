@@ -45,20 +45,30 @@ def write_table(path: Path, row_type: type[Row], rows: Sequence[Row]) -> None:
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd")
 
 
+def read_parquet(path: Path) -> pa.Table:
+    """Any Parquet file as an Arrow table.
+
+    Raises:
+        UserError: the file is missing, unreadable or not Parquet.
+    """
+    try:
+        with pq.ParquetFile(path) as file:  # pq.read_table would also make columns of folders called a=b
+            return file.read()
+    except pa.ArrowInvalid as e:
+        raise UserError(f"{path}: not a Parquet file ({e})") from e
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
+
+
 def read_table(path: Path, row_type: type[Row]) -> list[Row]:
     """Read what `write_table` wrote.
 
     Raises:
-        UserError: the file is missing or lacks a column of `row_type`.
+        UserError: the file is missing, not Parquet, or lacks a column of `row_type`.
     """
     names = [f.name for f in fields(row_type)]  # type: ignore[arg-type]
     hints = typing.get_type_hints(row_type)
-    try:
-        table = pq.read_table(path, columns=names)
-    except FileNotFoundError as e:
-        raise UserError(f"{path}: no such file") from e
-    except pa.ArrowInvalid as e:
-        raise UserError(f"{path}: not a Parquet file ({e})") from e
+    table = read_parquet(path)
     missing = [n for n in names if n not in table.column_names]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; columns: {', '.join(table.column_names)}")

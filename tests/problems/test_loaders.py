@@ -23,7 +23,14 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no ../shared/data (Hu
 OWN = {"id": "add", "prompt": "def add(a, b):\n", "tests": "assert add(1, 2) == 3\n"}
 HUMANEVAL_ROW = {
     "task_id": "HumanEval/900",
-    "prompt": 'def add(a, b):\n    """Sum.\n    >>> add(1, 2)\n    3\n    >>> add([], [1])  # both\n    [1]\n    """\n',
+    "prompt": """def add(a, b):
+    '''Sum, of lists too.
+    >>> add(1, 2)
+    3
+    >>> add([], [1])  # a comment
+    [1]
+    '''
+""",
     "entry_point": "add",
     "canonical_solution": "    return a + b\n",
     "test": "def check(candidate):\n    assert candidate(1, 2) == 3\n",
@@ -229,7 +236,7 @@ def test_every_reference_passes(path: Path) -> None:
     from rewardranker.execution.program import Program
 
     loaded = load_problems(path)
-    verdicts = execute([Program(p.language, p.program(p.reference or "")) for p in loaded])
+    verdicts = execute([Program(p.language, p.program(p.reference or "")) for p in loaded], timeout_s=30)
     assert [(p.id, v.reason) for p, v in zip(loaded, verdicts, strict=True) if not v.passed] == []
 
 
@@ -241,4 +248,5 @@ def test_references_pass_what_the_statement_shows(path: Path) -> None:
 
     shown = [p for p in load_problems(path) if p.visible_tests]
     programs = [Program(p.language, f"{p.prompt}{p.reference}\n{p.visible_tests}") for p in shown]
-    assert [p.id for p, v in zip(shown, execute(programs), strict=True) if not v.passed] == []
+    failed = [p.id for p, v in zip(shown, execute(programs, timeout_s=30), strict=True) if not v.passed]
+    assert failed == (["HumanEval/47"] if path == HUMANEVAL else [])  # its second example is wrong upstream

@@ -87,7 +87,6 @@ def normalise(code: str, language: str) -> str:
 def _group(key: str, row: Row, chosen: dict[str, str], rejected: dict[str, str]) -> PreferenceGroup:
     # One Java bug changed nothing; two commented the whole program out.
     wrong = {code: bug for code, bug in rejected.items() if code and code not in chosen}
-    # one Java bug changed nothing
     return PreferenceGroup(
         problem_id=key,
         prompt=_prompt(row, key.partition("/")[0]),

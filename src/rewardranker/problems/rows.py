@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from rewardranker.errors import UserError
 from rewardranker.files import read_jsonl, read_text
+from rewardranker.tables import read_parquet
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -31,7 +30,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         UserError: the file can't be read, or one of its rows isn't an object.
     """
     if path.suffix == ".parquet":
-        yield from _parquet_rows(path)
+        for number, row in enumerate(read_parquet(path).to_pylist(), 1):
+            yield f"{path}: row {number}", row
         return
     text = read_text(path)
     if not text.lstrip().startswith("["):
@@ -55,17 +55,6 @@ def parse_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if not isinstance(item, dict):
             raise UserError(f"{name}: item {number}: expected a JSON object, found {type(item).__name__}")
         yield f"{name}: item {number}", item
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    try:
-        table = pq.read_table(path)
-    except OSError as e:
-        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
-    except pa.ArrowInvalid as e:
-        raise UserError(f"{path}: not a Parquet file ({e})") from e
-    for number, row in enumerate(table.to_pylist(), 1):
-        yield f"{path}: row {number}", row
 
 
 def validate(model: type[Model], row: dict[str, Any], where: str) -> Model:
