@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Status = Literal["passed", "failed", "syntax_error", "timeout", "unavailable", "error"]
-"""unavailable: the toolchain is not on this machine. error: the sandbox failed twice on it, nobody's verdict."""
+"""unavailable: the toolchain is not on this machine. error: the sandbox failed on it again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Verdict:
     status: Status
     strict_status: Status
     reason: str
-    """One line for people: "AssertionError", "exit 0 before the end", "memory limit", ... Empty when passed."""
+    """One line for people: "AssertionError", "exit 0 before the end", ... Empty when passed."""
     phase: Literal["build", "run"]
     exit_code: int | None
     """Negative: the signal that ended it. None: it was killed at a limit, or did not start."""

@@ -1,0 +1,42 @@
+"""`rewardranker doctor`: what is installed, and whether the sandbox and the languages work."""
+
+import typer
+
+
+def doctor() -> None:
+    """Show versions, the state of the sandbox, and the languages whose programs can be run.
+
+    Example: rewardranker doctor
+    """
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from rewardranker.errors import UserError
+    from rewardranker.execution.languages import LANGUAGES
+    from rewardranker.execution.pool import Pool
+
+    table = Table("what", "state", "details")
+    table.add_row("rewardranker", version("rewardranker"), "")
+    table.add_row(
+        "python", platform.python_version(), f"{platform.system()} {platform.release()} {platform.machine()}"
+    )
+    for name in ("torch", "transformers"):
+        try:
+            table.add_row(name, version(name), "")
+        except PackageNotFoundError:
+            table.add_row(name, "missing", f"pip install {name}")
+    trouble = ""
+    try:
+        Pool(workers=1).close()
+        table.add_row("sandbox", "works", "self-test passed: no network, no host files, no other processes")
+    except UserError as e:
+        trouble = str(e)
+        table.add_row("sandbox", "does not work", trouble)
+    for language in LANGUAGES:
+        table.add_row(language.name, "no sandbox" if trouble else "ready", language.version())
+    Console().print(table)
+    if trouble:
+        raise typer.Exit(2)

@@ -1,0 +1,88 @@
+"""From what was observed of a program to its verdict."""
+
+import signal
+
+from rewardranker.execution.languages.language import Language
+from rewardranker.execution.sandbox.server import FINISHED, NOT_STARTED
+from rewardranker.execution.slot import Outcome
+from rewardranker.execution.verdict import Status, Verdict
+
+_KEPT_CHARACTERS = 2048
+_REASON_CHARACTERS = 200
+
+
+def judge(language: Language, outcome: Outcome, timeout_s: float, memory_mb: int) -> Verdict:
+    """The verdict on a program of `language` that ran under these limits."""
+    stdout, stderr = (_text(b) for b in (outcome.stdout, outcome.stderr))
+    status = _compatible_status(language, outcome, stderr)
+    strict_status = _strict_status(outcome)
+    reason = "" if strict_status == "passed" else _reason(outcome, stderr, timeout_s, memory_mb)
+    return Verdict(
+        status=status,
+        strict_status=strict_status,
+        reason=reason,
+        phase="build" if outcome.steps == NOT_STARTED else "run",
+        exit_code=None if outcome.timed_out else outcome.returncode,
+        stdout=stdout,
+        stderr=stderr,
+        wall_s=outcome.wall_s,
+        cpu_s=outcome.cpu_s,
+    )
+
+
+def not_run(status: Status, reason: str) -> Verdict:
+    """The verdict on a program that no sandbox ran."""
+    return Verdict(
+        status=status,
+        strict_status=status,
+        reason=reason,
+        phase="build",
+        exit_code=None,
+        stdout="",
+        stderr="",
+        wall_s=0.0,
+        cpu_s=0.0,
+    )
+
+
+def _compatible_status(language: Language, outcome: Outcome, stderr: str) -> Status:
+    """MultiPL-E's rule: timeout, exit code, then a word in stderr (`eval_python.py` and its neighbours)."""
+    if outcome.timed_out:
+        return "timeout"
+    if outcome.returncode == 0:
+        return "passed"
+    return "syntax_error" if language.syntax_error_mark in stderr else "failed"
+
+
+def _strict_status(outcome: Outcome) -> Status:
+    if outcome.timed_out:
+        return "timeout"
+    if outcome.steps == NOT_STARTED and outcome.returncode > 0:
+        return "syntax_error"
+    return "passed" if outcome.returncode == 0 and outcome.steps == FINISHED else "failed"
+
+
+def _reason(outcome: Outcome, stderr: str, timeout_s: float, memory_mb: int) -> str:
+    if outcome.timed_out:
+        return f"no end after {timeout_s:g} s"
+    if outcome.returncode == 0:
+        return "exit 0 before the end"
+    if outcome.returncode < 0:
+        return f"killed by {_signal_name(-outcome.returncode)}"
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    if not lines or len(stderr) == _KEPT_CHARACTERS:  # the last line may be cut off
+        return f"exit code {outcome.returncode}"
+    if lines[-1].startswith("MemoryError"):
+        return f"MemoryError (limit {memory_mb} MB)"
+    return lines[-1][:_REASON_CHARACTERS]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")[:_KEPT_CHARACTERS]

@@ -1,0 +1,191 @@
+"""`execute` and `Pool`: many untrusted programs, a few sandboxes.
+
+Example:
+    >>> verdicts = execute([Program("python", "assert 1 + 1 == 2"), Program("python", "assert 1 + 1 == 3")])
+    >>> [(v.strict_status, v.reason) for v in verdicts]
+    [('passed', ''), ('failed', 'AssertionError')]
+"""
+
+import os
+import selectors
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Self
+
+from rewardranker.execution.judging import judge, not_run
+from rewardranker.execution.languages import LANGUAGES, find_language
+from rewardranker.execution.program import Program
+from rewardranker.execution.selftest import check_isolation
+from rewardranker.execution.slot import Slot, SlotFailedError, longest_s
+from rewardranker.execution.verdict import Verdict
+
+__all__ = ["Pool", "Program", "execute"]
+
+_SLOTS_PER_CORE = 2  # a program that sleeps leaves its core to another slot
+_MAX_ATTEMPTS = 3
+
+
+class Pool:
+    """Warm sandboxes that run programs side by side.
+
+    Args:
+        timeout_s: wall-clock seconds a program may take; time it waits for a busy CPU does not count.
+        memory_mb: address space that each process of a program may use.
+        workers: sandboxes; 0: as many as suit the machine.
+
+    Raises:
+        UserError: this machine can't isolate programs; nothing is ever run without isolation.
+
+    Example:
+        >>> with Pool(timeout_s=1.0) as pool:
+        ...     for index, verdict in pool.run([Program("python", "print(6 * 7)")]):
+        ...         print(index, verdict.strict_status, verdict.stdout.strip())
+        0 passed 42
+    """
+
+    def __init__(self, *, timeout_s: float = 3.0, memory_mb: int = 512, workers: int = 0) -> None:
+        self._timeout_s, self._memory_mb = timeout_s, memory_mb
+        self._size = workers or _SLOTS_PER_CORE * len(os.sched_getaffinity(0))
+        self._slots: list[Slot] = []
+        self._fill()
+        try:
+            check_isolation(self._slots[0])
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the sandboxes and every process in them."""
+        while self._slots:
+            self._slots.pop().close()
+
+    def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Verdict]]:
+        """Run `programs`; yield (index in `programs`, verdict) as they end, each index once.
+
+        Identical programs are run once. A program whose sandbox fails is run again in another, at most twice;
+        then its status is "error". One call at a time.
+        """
+        positions: dict[Program, list[int]] = {}
+        for i, program in enumerate(programs):
+            language = find_language(program.language)
+            name = language.name if language else program.language
+            positions.setdefault(Program(name, program.source), []).append(i)
+        waiting: deque[Program] = deque()
+        for program, indices in positions.items():
+            if find_language(program.language):
+                waiting.append(program)
+                continue
+            known = ", ".join(language.name for language in LANGUAGES)
+            verdict = not_run(
+                "unavailable", f"programs in {program.language!r} can't be run here; known: {known}"
+            )
+            yield from ((i, verdict) for i in indices)
+        for program, verdict in self._run_distinct(waiting):
+            yield from ((i, verdict) for i in positions[program])
+
+    def _run_distinct(self, waiting: deque[Program]) -> Iterator[tuple[Program, Verdict]]:
+        self._fill()
+        attempts: Counter[Program] = Counter()
+        idle = list(self._slots)
+        running: dict[Slot, tuple[Program, float]] = {}  # with the time at which the slot must have answered
+        selector = selectors.DefaultSelector()
+        try:
+            while waiting or running:
+                while waiting and idle:
+                    slot, program = idle.pop(), waiting.popleft()
+                    attempts[program] += 1
+                    running[slot] = program, time.monotonic() + longest_s(self._timeout_s)
+                    slot.send(_encoded(program), self._timeout_s, self._memory_mb)
+                    selector.register(slot, selectors.EVENT_READ)
+                for slot in _answered(selector, running):
+                    selector.unregister(slot)
+                    program, _ = running.pop(slot)
+                    verdict = self._verdict(slot, program, is_last_attempt=attempts[program] == _MAX_ATTEMPTS)
+                    idle.append(self._successor(slot) if slot.is_worn else slot)
+                    if verdict is None:
+                        waiting.append(program)
+                    else:
+                        yield program, verdict
+        finally:
+            selector.close()
+            for slot in running:  # the caller stopped in the middle: no late answer may reach the next call
+                self._discard(slot)
+
+    def _fill(self) -> None:
+        """Start slots until there are as many as there should be."""
+        new = []
+        try:
+            while len(self._slots) < self._size:
+                new.append(Slot())
+                self._slots.append(new[-1])
+            for slot in new:
+                slot.wait_until_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    def _verdict(self, slot: Slot, program: Program, *, is_last_attempt: bool) -> Verdict | None:
+        """The verdict on `program`, which `slot` was sent; None if the slot failed and it must run again."""
+        try:
+            outcome = slot.receive()
+        except SlotFailedError as e:
+            slot.is_worn = True
+            return not_run("error", f"{e}, {_MAX_ATTEMPTS} times") if is_last_attempt else None
+        language = find_language(program.language)
+        assert language is not None
+        return judge(language, outcome, self._timeout_s, self._memory_mb)
+
+    def _successor(self, slot: Slot) -> Slot:
+        self._discard(slot)
+        self._fill()
+        return self._slots[-1]
+
+    def _discard(self, slot: Slot) -> None:
+        self._slots.remove(slot)
+        slot.close()
+
+
+def execute(
+    programs: Sequence[Program],
+    *,
+    timeout_s: float = 3.0,
+    memory_mb: int = 512,
+    workers: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> list[Verdict]:
+    """Run `programs` in sandboxes of their own; their verdicts, in order.
+
+    Arguments and errors as of `Pool`; `on_progress` is called with the number of programs that just ended.
+    """
+    verdicts: dict[int, Verdict] = {}
+    with Pool(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers) as pool:
+        for index, verdict in pool.run(programs):
+            verdicts[index] = verdict
+            if on_progress is not None:
+                on_progress(1)
+    return [verdicts[i] for i in range(len(programs))]
+
+
+def _encoded(program: Program) -> bytes:
+    return program.source.encode("utf-8", "surrogatepass")
+
+
+def _answered(selector: selectors.BaseSelector, running: Mapping[Slot, tuple[Program, float]]) -> list[Slot]:
+    """Wait for slots that can be received from: those with an answer, and those that hung and were killed."""
+    earliest = min(deadline for _, deadline in running.values())
+    ready = {key.fileobj for key, _ in selector.select(max(0.0, earliest - time.monotonic()))}
+    answered = []
+    for slot, (_, deadline) in running.items():
+        if slot in ready:
+            answered.append(slot)
+        elif time.monotonic() > deadline:
+            slot.kill()
+            answered.append(slot)
+    return answered

@@ -1,0 +1,125 @@
+"""Run one Python program in a child of the fork server, and prove to the server that it ran to its end.
+
+The proof. Before the program starts, the child draws a random 16-byte key and sends it to the server; when
+the program's code has returned, it sends the key again. The server takes a program for finished only if it
+received exactly these 32 bytes. While the program runs, the key is on the evaluation stack of the frame that
+called it and nowhere else: in no variable, in no container, and not in the channel (a socket, so that it
+cannot be reopened through /proc as a pipe can). `sys.exit`, `os._exit`, a signal, an `atexit` hook, an `exec`
+and an exception lose it.
+
+What can still forge it, because the program shares its process with its judge: native code (ctypes) that
+searches the interpreter's memory, and a trace function that jumps over the tests (`frame.f_lineno = ...`).
+And a candidate can make tests pass without being right: an `__eq__` that is always true, a patched builtin,
+expected values read from the caller's frame. The answer to these is tests in another process.
+"""
+
+import atexit
+import gc
+import linecache
+import os
+import random
+import signal
+import sys
+import threading
+import traceback
+import types
+from typing import NamedTuple, NoReturn
+
+from rewardranker.execution.sandbox import isolation
+
+KEY_BYTES = 16
+_CONTROL = 200  # above RLIMIT_NOFILE: no file that the program opens gets this number
+_FILE = "program.py"
+_FLUSH_FAILED = 120  # as the interpreter exits when stdout can't be written
+
+
+class Descriptors(NamedTuple):
+    """What the program's process is given of the fork server's open files."""
+
+    stdin: int
+    stdout: int
+    stderr: int
+    control: int
+
+
+def run_program(source: bytearray, descriptors: Descriptors, *, memory_bytes: int, cpu_s: int) -> NoReturn:
+    """Become the program: run `source` as `__main__`, then exit as the interpreter would."""
+    os.setsid()
+    for number, descriptor in enumerate(descriptors[:3]):
+        os.dup2(descriptor, number)
+    os.dup2(descriptors.control, _CONTROL, inheritable=False)
+    os.closerange(3, _CONTROL)
+    isolation.limit_resources(memory_bytes, cpu_s)
+    isolation.drop_capabilities()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    random.seed(0)
+    gc.enable()
+    try:
+        code = compile(bytes(source), _FILE, "exec", dont_inherit=True)
+    except BaseException as e:
+        _print_exception(e.with_traceback(None), source)
+        os._exit(1)
+    main = types.ModuleType("__main__")
+    main.__dict__.update(__file__=_FILE, __builtins__=sys.modules["builtins"])
+    sys.modules["__main__"] = main
+    exit_code = 0
+    try:
+        # Arguments are evaluated from left to right: the key waits on the stack while the program runs.
+        _send(_announced_key(), exec(code, main.__dict__))  # type: ignore[func-returns-value]
+    except SystemExit as e:
+        exit_code = _exit_code(e.code)
+    except BaseException as e:
+        exit_code = 1
+        _print_exception(e.with_traceback(e.__traceback__ and e.__traceback__.tb_next), source)
+    os._exit(_shut_down(exit_code))
+
+
+def _announced_key() -> bytes:
+    key = os.urandom(KEY_BYTES)
+    os.write(_CONTROL, key)
+    return key
+
+
+def _send(key: bytes, _: None) -> None:
+    os.write(_CONTROL, key)
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stdout.flush()
+    print(code, file=sys.stderr)  # noqa: T201 - what the interpreter does
+    return 1
+
+
+def _print_exception(error: BaseException, source: bytearray) -> None:
+    """Print the traceback that the interpreter would print, with source lines although there is no file."""
+    try:
+        lines = source.decode(errors="replace").splitlines(keepends=True)
+        linecache.cache[_FILE] = (len(source), None, lines, _FILE)
+        if sys.excepthook is sys.__excepthook__:
+            traceback.print_exception(error)
+        else:
+            sys.excepthook(type(error), error, error.__traceback__)
+    except SystemExit as e:
+        os._exit(_shut_down(_exit_code(e.code)))
+    except BaseException as e:  # such as no memory left to format it
+        os.write(2, f"{type(error).__name__} (and {type(e).__name__} while printing it)\n".encode())
+
+
+def _shut_down(exit_code: int) -> int:
+    """Wait for threads, run exit hooks and flush, as the interpreter does; the exit code that results."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException as e:
+        traceback.print_exception(e)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except BaseException:  # the program may have put anything in place of the streams
+            exit_code = exit_code or _FLUSH_FAILED
+    return exit_code

@@ -1,0 +1,292 @@
+"""The fork server of a slot: process 1 of its own namespaces, runs one Python program after the other.
+
+Started by `rewardranker.execution.slot` as
+
+    python -P -s -S -B -c "... server.main(parent_pid)"    with an empty environment, fd 0 a socket
+
+so that nothing of the process that started it is in its memory. Protocol on the socket:
+
+    server: READY frame (length, UTF-8 error message; length 0: ready)
+    then, for each program,
+    client: REQUEST (source length, timeout_s, memory_mb), source
+    server: REPLY (outcome, numbers and lengths), stdout, stderr
+
+Sources and outputs pass through buffers that are overwritten at once: what is left in this process's memory
+is inherited by the next program.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import stat
+import struct
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from rewardranker.execution.sandbox import isolation
+from rewardranker.execution.sandbox.child import KEY_BYTES, Descriptors, run_program
+
+READY = struct.Struct("<I")
+REQUEST = struct.Struct("<IdI")
+REPLY = struct.Struct("<BBBiddII")
+"""timed out, steps, slot is worn, return code, wall_s, cpu_s, lengths of stdout and stderr."""
+
+NOT_STARTED, STARTED, FINISHED = range(3)
+"""Steps: the program did not compile (or died before it started); it started; it ran to its end."""
+
+NEVER_RAN = 71
+"""Return code of a child that could not be set up: our fault, not the program's (if it did not start)."""
+
+MAX_PATIENCE = 5
+"""A program that waits for a busy CPU gets that time back, but after this many timeouts it ends anyway."""
+
+_KEPT_BYTES = 4 * 2048  # 2,048 characters of UTF-8
+_COMMON_MODULES = (
+    *(
+        "abc",
+        "bisect",
+        "collections",
+        "contextlib",
+        "copy",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "enum",
+        "fractions",
+    ),
+    *("functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re"),
+    *("statistics", "string", "textwrap", "threading", "time", "traceback", "types", "typing"),
+)
+
+
+def main(parent_pid: int) -> None:
+    """Isolate this process and serve programs until the other end closes."""
+    connection = socket.socket(fileno=os.dup(0))
+    try:
+        _prepare_interpreter()
+        isolation.enter(Path(sys.base_prefix), parent_pid)
+        devnull = os.open("/dev/null", os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(devnull, number)
+    except OSError as e:
+        message = str(e).encode()
+        connection.sendall(READY.pack(len(message)) + message)
+        return
+    connection.sendall(READY.pack(0))
+    slot = _Slot(connection, devnull)
+    while slot.serve_one():
+        pass
+
+
+def _prepare_interpreter() -> None:
+    """Make this interpreter what a freshly started one would be to a program, with common modules loaded."""
+    for name in _COMMON_MODULES:
+        __import__(name)
+    import site
+
+    site.setquit()
+    site.setcopyright()
+    site.sethelper()
+    os.environ.clear()
+    os.environ.update(PATH="/usr/bin:/bin", HOME="/tmp", LANG="C.UTF-8")
+    sys.argv[:] = ["program.py"]
+    for name in [n for n in sys.modules if n.partition(".")[0] in ("rewardranker", "site", "__main__")]:
+        del sys.modules[name]
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # process 1 can't be hit by a signal it has no handler for
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+class _Captured:
+    """A pipe that a program writes to; the first bytes are kept, the rest is read and dropped."""
+
+    _discarded = bytearray(1 << 16)
+
+    def __init__(self) -> None:
+        self.kept = memoryview(bytearray(_KEPT_BYTES))
+        self.length = 0
+        self.reader = self.writer = -1
+
+    def open(self) -> None:
+        self.reader, self.writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self.length = 0
+
+    def close_writer(self) -> None:
+        os.close(self.writer)
+
+    def read(self) -> bool:
+        """Read what is there; False at the end of the file, or when there is nothing now."""
+        room = self.kept[self.length :]
+        try:
+            n = os.readv(self.reader, [room, self._discarded])
+        except BlockingIOError:
+            return False
+        self.length += min(n, len(room))
+        return n > 0
+
+    def drain(self) -> None:
+        while self.read():
+            pass
+        os.close(self.reader)
+
+    def erase(self) -> None:
+        self.kept[: self.length] = bytes(self.length)
+        self._discarded[:] = bytes(len(self._discarded))
+
+
+class _Ended(NamedTuple):
+    timed_out: bool
+    returncode: int
+    wall_s: float
+    cpu_s: float
+    clean: bool
+
+
+class _Slot:
+    def __init__(self, connection: socket.socket, devnull: int) -> None:
+        self._connection, self._devnull = connection, devnull
+        self._stdout, self._stderr = _Captured(), _Captured()
+
+    def serve_one(self) -> bool:
+        """Run the program of the next request; False when no more will come, or this slot must not go on."""
+        header = self._connection.recv(REQUEST.size, socket.MSG_WAITALL)
+        if len(header) < REQUEST.size:
+            return False
+        length, timeout_s, memory_mb = REQUEST.unpack(header)
+        source = bytearray(length)
+        if self._connection.recv_into(source, 0, socket.MSG_WAITALL) < length:
+            return False
+        return self._run(source, timeout_s, memory_mb)
+
+    def _run(self, source: bytearray, timeout_s: float, memory_mb: int) -> bool:
+        out, err = self._stdout, self._stderr
+        out.open()
+        err.open()
+        control, child_control = socket.socketpair()
+        start = time.monotonic()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                descriptors = Descriptors(self._devnull, out.writer, err.writer, child_control.fileno())
+                run_program(source, descriptors, memory_bytes=memory_mb << 20, cpu_s=int(timeout_s) + 2)
+            finally:
+                os._exit(NEVER_RAN)
+        source[:] = bytes(len(source))
+        child_control.close()
+        out.close_writer()
+        err.close_writer()
+        ended = self._watch(pid, start, timeout_s)
+        out.drain()
+        err.drain()
+        control.setblocking(False)
+        steps = _steps(control)
+        control.close()
+        numbers = ended.timed_out, steps, not ended.clean, ended.returncode, ended.wall_s, ended.cpu_s
+        reply = REPLY.pack(*numbers, out.length, err.length)
+        self._connection.sendmsg([reply, out.kept[: out.length], err.kept[: err.length]])
+        out.erase()
+        err.erase()
+        return ended.clean
+
+    def _watch(self, pid: int, start: float, timeout_s: float) -> _Ended:
+        """Read the program's output until it ends or its time is up; then end and remove what it left."""
+        pidfd = os.pidfd_open(pid)
+        outputs = {c.reader: c for c in (self._stdout, self._stderr)}
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(self._connection, 0)  # the other end is gone
+        for reader in outputs:
+            poll.register(reader, select.POLLIN)
+        deadline = start + timeout_s
+        timed_out = False
+        while True:
+            events = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+            if self._connection.fileno() in events:
+                os._exit(0)
+            for reader in events.keys() & outputs.keys():
+                if not outputs[reader].read() and events[reader] & select.POLLHUP:
+                    poll.unregister(reader)
+            if pidfd in events:
+                break
+            if time.monotonic() >= deadline:
+                extended = start + min(timeout_s + _waited_for_cpu_s(pid), MAX_PATIENCE * timeout_s)
+                if extended <= deadline + 0.001:
+                    timed_out = True
+                    break
+                deadline = extended
+        wall_s = time.monotonic() - start
+        os.close(pidfd)
+        returncode, cpu_s = _end_all(pid)
+        return _Ended(timed_out, returncode, wall_s, cpu_s, clean=_wipe_tmp())
+
+
+def _steps(control: socket.socket) -> int:
+    """How far the program came, from what its child sent: nothing, its key, or its key twice."""
+    try:
+        proof = control.recv(4 * KEY_BYTES)
+    except BlockingIOError:
+        return NOT_STARTED
+    if len(proof) == 2 * KEY_BYTES and proof[:KEY_BYTES] == proof[KEY_BYTES:]:
+        return FINISHED
+    return STARTED if proof else NOT_STARTED
+
+
+def _waited_for_cpu_s(pid: int) -> float:
+    """Seconds that the process was ready to run while other processes had the CPU."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except FileNotFoundError:  # no /proc in here, or a kernel without the figure: plain wall-clock time
+        return 0.0
+
+
+def _end_all(pid: int) -> tuple[int, float]:
+    """Kill and reap every process of the slot but this one: `pid`'s return code, CPU seconds of all."""
+    returncode, cpu_s = 0, 0.0
+    while True:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(-1, signal.SIGKILL)
+        try:
+            ended, status, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            return returncode, cpu_s
+        cpu_s += usage.ru_utime + usage.ru_stime
+        if ended == pid:
+            returncode = os.waitstatus_to_exitcode(status)
+
+
+def _wipe_tmp() -> bool:
+    """Make /tmp as new, however deep, locked or strangely named its contents; False if that can't be done."""
+    try:
+        os.chmod("/tmp", 0o700)  # noqa: PTH101
+        for name in os.listxattr("/tmp"):
+            if name.startswith(("user.", "system.")):
+                os.removexattr("/tmp", name)
+        while entries := os.listdir("/tmp"):  # noqa: PTH208
+            for entry in entries:
+                _remove(f"/tmp/{entry}")
+    except OSError:
+        return False
+    return True
+
+
+def _remove(path: str) -> None:
+    """Remove an entry of /tmp; directories in it are moved up into /tmp, so that no path ever gets long."""
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        os.unlink(path)  # noqa: PTH108
+        return
+    os.chmod(path, 0o700)  # noqa: PTH101
+    for name in os.listdir(path):  # noqa: PTH208
+        inner = f"{path}/{name}"
+        if stat.S_ISDIR(os.lstat(inner).st_mode):
+            os.chmod(inner, 0o700)  # noqa: PTH101 - a directory is moved only if it can be written
+            os.rename(inner, f"/tmp/{os.urandom(16).hex()}")  # noqa: PTH104
+        else:
+            os.unlink(inner)  # noqa: PTH108
+    os.rmdir(path)  # noqa: PTH106
