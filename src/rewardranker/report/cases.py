@@ -67,13 +67,15 @@ class Case:
 
 KINDS: dict[str, Callable[[Case], bool]] = {
     "The ranker is right where log-probability is wrong": lambda c: c.top.passed and not c.likeliest.passed,
-    "The ranker is wrong though a candidate passes": lambda c: bool(c.difference()),
-    "The newest ranker is right where ranker 1 was wrong": lambda c: c.top.passed and not c.first_pick.passed,
     "Log-probability is right where the ranker is wrong": lambda c: c.likeliest.passed and not c.top.passed,
+    "The newest ranker is right where ranker 1 was wrong": lambda c: c.top.passed and not c.first_pick.passed,
+    "The pick is wrong though a candidate passes": lambda c: (
+        not c.top.passed and any(p.passed for p in c.programs)
+    ),
     "No candidate passes": lambda c: not any(p.passed for p in c.programs),
-    "Every candidate passes": lambda c: all(p.passed for p in c.programs),
+    "The pick is right": lambda c: c.top.passed,
 }
-"""Title -> whether a case is of that kind, the most telling first; a case counts for the first that fits."""
+"""Title -> whether a case is of that kind, the most telling first; a case is of the first that fits."""
 
 
 def _programs(
@@ -129,9 +131,7 @@ def choose_cases(
     for problem in Random(seed).sample(problems, len(problems)):
         if problem.id in by_problem:
             case = Case(problem, _programs(by_problem[problem.id], scored, newest))
-            kind = next((k for k, fits in KINDS.items() if fits(case)), None)
-            if kind is not None:
-                found[kind].append(case)
+            found[next(kind for kind, fits in KINDS.items() if fits(case))].append(case)
     chosen: dict[str, list[Case]] = {kind: [] for kind in KINDS}
     left = count
     while left and any(found.values()):

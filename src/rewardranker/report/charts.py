@@ -127,7 +127,7 @@ def line_chart(
     figure.append(svg)
     if len(drawn) > 1:
         figure.append(_legend(drawn))
-    return Markup(ET.tostring(figure, encoding="unicode", method="html"))
+    return _markup(figure)
 
 
 def _legend(series: Sequence[Series]) -> ET.Element:
@@ -152,7 +152,11 @@ def interval_strip(low: float, value: float, high: float, *, span: tuple[float, 
     _add(svg, "line", "zero", x1=at(0), y1=0, x2=at(0), y2=height)
     _add(svg, "line", f"interval {told_apart}", x1=at(low), y1=height / 2, x2=at(high), y2=height / 2)
     _add(svg, "circle", f"estimate {told_apart}", cx=at(value), cy=height / 2, r=3.5)
-    return Markup(ET.tostring(svg, encoding="unicode", method="html"))
+    return _markup(svg)
+
+
+def _markup(element: ET.Element) -> Markup:
+    return Markup(ET.tostring(element, encoding="unicode", short_empty_elements=False))
 
 
 def _add(parent: ET.Element, tag: str, css: str, **attributes: float | str) -> ET.Element:

@@ -108,7 +108,7 @@ def points(share: float) -> str:
 
 
 def findings(metrics: Metrics) -> list[str]:
-    """The decisive differences, a line each: points (95 % interval), what over what."""
+    """The decisive differences, a line each below a line that explains them; empty without any."""
     lines = []
     for pair in metrics["paired"]:
         if pair["decisive"]:
@@ -117,7 +117,8 @@ def findings(metrics: Metrics) -> list[str]:
             unclear = "" if low > 0 or high < 0 else "  unclear"
             over = f"{system_name(pair['a'])} over {system_name(pair['b'])}"
             lines.append(f"{points(pair['difference']):>6} {interval:<17} {over}{unclear}")
-    return lines
+    title = "Points gained on the same problems (95 % interval; unclear: it includes 0)"
+    return [title, *lines] if lines else []
 
 
 def headline(metrics: Metrics) -> str:
@@ -155,7 +156,7 @@ def headline(metrics: Metrics) -> str:
 
 
 def table(metrics: Metrics) -> Table:
-    """The result for a terminal of 100 columns: a policy a row, a selector a column, differences below.
+    """The result for a terminal of 100 columns: a policy a row, a selector a column.
 
     With several languages it shows all of them together.
     """
@@ -163,16 +164,9 @@ def table(metrics: Metrics) -> Table:
     titles = headers(metrics)
     rows = result_rows(metrics, language)
     shown = [c for c in COLUMNS if any(c in row.cells for row in rows)]
-    lines = ["Percent of problems solved, ± half the 95 % interval. log-prob, majority, ranker: best of n."]
-    if differences := findings(metrics):
-        lines += [
-            "",
-            "Points gained on the same problems (95 % interval; unclear: it includes 0)",
-            *differences,
-        ]
     drawn = Table(
         title=f"{metrics['problems']:,} test problems, {'all languages' if language == 'all' else language}",
-        caption="\n".join(lines),
+        caption="Percent solved, ± half the 95 % interval; log-prob, majority, ranker: best of n",
         title_justify="left",
         title_style="bold",
         caption_justify="left",

@@ -1,0 +1,32 @@
+"""`rewardranker view`: a run's report in the browser."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def view(
+    run: Annotated[Path, typer.Argument(help="Run directory, for example runs/demo.")],
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in a browser too.")] = False,
+) -> None:
+    """Serve a run's report on this machine only, until interrupted.
+
+    The page is one file: RUN/report/index.html can be opened without a server too.
+
+    Example: rewardranker view runs/demo --port 8080
+    """
+    import webbrowser
+
+    from rewardranker.report.server import report_server
+
+    with report_server(run, port) as server:
+        url = f"http://127.0.0.1:{server.server_address[1]}/"
+        typer.echo(f"{url}  (Ctrl-C ends it)")
+        if open_browser:
+            webbrowser.open(url)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("")
