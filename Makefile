@@ -64,4 +64,4 @@ constraints:
 clean:
 	if [ -L .venv ]; then rm .venv; else rm -rf .venv; fi
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis src/*.egg-info
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
