@@ -9,11 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory
-from rewardranker.models.logprobs import Tokens, context_length, encode_prompts, pad_left, positions
+from rewardranker.models.checkpoints import load_checkpoint, prefer_fast_kernels
+from rewardranker.models.logprobs import (
+    Tokens,
+    context_length,
+    encode_completions,
+    encode_prompts,
+    pad_left,
+    positions,
+)
 from rewardranker.problems.candidate import Candidate, FinishReason
 from rewardranker.problems.problem import Problem
 
@@ -44,6 +52,7 @@ class Generator:
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        prefer_fast_kernels(model)
         self.model = model.eval()
         self.tokenizer = tokenizer
         self._endings: dict[tuple[str, ...], Tensor] = {}
@@ -52,36 +61,10 @@ class Generator:
     def from_pretrained(cls, path: Path) -> "Generator":
         """Load any Hugging Face causal language model from a local folder, in float32; nothing is downloaded.
 
-        A tokenizer without a pad token of its own gets its unk token, or a new one, in that role: with
-        pad = eos no one could tell where a completion ends.
-
         Raises:
             UserError: the folder holds no causal language model with a tokenizer.
         """
-        if not (path / "config.json").is_file():
-            raise UserError(
-                f"{path}: no model here (config.json is missing); give a Hugging Face model folder"
-            )
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-            model, found = AutoModelForCausalLM.from_pretrained(
-                path, local_files_only=True, dtype=torch.float32, output_loading_info=True
-            )
-        except (OSError, ValueError, ImportError) as e:
-            raise UserError(f"{path}: not a causal language model with its tokenizer: {e}") from e
-        if found["missing_keys"]:
-            missing = ", ".join(sorted(found["missing_keys"])[:3])
-            raise UserError(f"{path}: not a causal language model: no weights for {missing}")
-        if tokenizer.eos_token_id is None:
-            raise UserError(f"{path}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
-        if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-            if tokenizer.unk_token_id not in (None, tokenizer.eos_token_id, tokenizer.bos_token_id):
-                tokenizer.pad_token = tokenizer.unk_token
-            else:
-                tokenizer.add_special_tokens({"pad_token": "<pad>"})
-                if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-                    model.resize_token_embeddings(len(tokenizer))
-        model.config.pad_token_id = tokenizer.pad_token_id
+        model, tokenizer = load_checkpoint(path, AutoModelForCausalLM)
         return cls(model, tokenizer)
 
     def save(self, path: Path) -> None:
@@ -93,6 +76,12 @@ class Generator:
     def copy(self) -> "Generator":
         """The same generator with weights of its own."""
         return Generator(copy.deepcopy(self.model), self.tokenizer)
+
+    def count_tokens(self, examples: Sequence[tuple[str, str]]) -> int:
+        """Tokens of (prompt, completion) examples together, as they are trained on."""
+        prompts = encode_prompts(self.tokenizer, [prompt for prompt, _ in examples])
+        completions = encode_completions(self.tokenizer, [completion for _, completion in examples])
+        return sum(map(len, prompts)) + sum(map(len, completions))
 
     def sample(
         self,
@@ -166,8 +155,8 @@ class Generator:
         for problem, ids in zip(problems, prompts, strict=True):
             if len(ids) >= context:
                 raise UserError(
-                    f"problem {problem.id}: its prompt has {len(ids)} tokens, the model's context {context}, so that "
-                    "there is no room for a completion; leave the problem out or use a model with a longer context"
+                    f"problem {problem.id}: its prompt has {len(ids)} tokens, the model's context {context}, "
+                    "no room for a completion; leave the problem out or use a model with a longer context"
                 )
         order = sorted(range(len(problems)), key=lambda i: len(prompts[i]))
         together = max(1, batch_size // n)
@@ -281,7 +270,7 @@ class Generator:
         return table, line.repeat_interleave(n)
 
     def _ends_in(self, stops: tuple[str, ...]) -> Tensor:
-        """[vocabulary]: True for tokens that contain a stop, begin with the rest of one, or are partial characters."""
+        """[vocabulary]: True for tokens that contain a stop or its rest, or are part of a character."""
         rests = tuple(stop[k:] for stop in stops for k in range(1, len(stop)))
         before = self.tokenizer("a", add_special_tokens=False)[
             "input_ids"
@@ -307,7 +296,7 @@ def _noise(
 
 
 def _draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """Tokens [N] by inverse transform sampling from logits [N, V] with uniform [N], and their log-probabilities."""
+    """Tokens [N] and log-probabilities [N] by inverse transform of uniform [N]; logits are [N, V]."""
     if temperature == 0:
         token = logits.argmax(-1)
         return token, torch.log_softmax(logits, dim=-1).gather(1, token[:, None])[:, 0]

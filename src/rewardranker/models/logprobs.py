@@ -70,7 +70,7 @@ def pad_left(rows: Sequence[Tokens], value: int, device: torch.device) -> tuple[
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Position of each token among its row's own: [N, T] from mask [N, T]; 0 under the padding on the left."""
+    """Position of each token among its row's own, [N, T] from mask [N, T]; 0 under padding on the left."""
     return (mask.long().cumsum(1) - 1).clamp_(min=0)
 
 

@@ -47,7 +47,7 @@ class Optimizer:
 
     def step(self, loss: Tensor) -> float:
         """Take one step down the gradient of `loss`; returns the gradient's norm before clipping."""
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._adamw.step()
         self._adamw.zero_grad()

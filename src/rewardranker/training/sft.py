@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,11 +13,9 @@ from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.logprobs import Tokens, context_length, encode_completions, encode_prompts, pad_right
 from rewardranker.recipe import SFT
+from rewardranker.training.batches import batches
 from rewardranker.training.losses import weighted_cross_entropy
 from rewardranker.training.optimizer import Optimizer, dropout_seed
-
-_BUCKET = 16
-"""Batches whose examples are sorted by length together: little padding, still a random order."""
 
 
 def train_sft(
@@ -59,7 +57,7 @@ def train_sft(
         for epoch in range(1, config.epochs + 1):
             model.train()
             losses = []
-            for batch in _batches(rows, config.batch_size, order):
+            for batch in batches(rows, config.batch_size, lambda row: len(row[0]) + len(row[1]), order):
                 loss = _loss(model, batch, config.prompt_loss_weight)
                 optimizer.step(loss)
                 losses.append(loss.detach())
@@ -80,23 +78,10 @@ def _encode(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[t
         if len(p) + len(c) > context:
             start = examples[number - 1][0].strip()[:60]
             raise UserError(
-                f"SFT example {number} ({start!r}...) has {len(p) + len(c)} tokens, the model's context {context}; "
-                "leave it out or use a model with a longer context"
+                f"SFT example {number} ({start!r}...) has {len(p) + len(c)} tokens, the model's "
+                f"context {context}; leave it out or use a model with a longer context"
             )
     return list(zip(prompts, completions, strict=True))
-
-
-def _batches(
-    rows: list[tuple[Tokens, Tokens]], size: int, order: random.Random
-) -> Iterator[list[tuple[Tokens, Tokens]]]:
-    """One epoch of batches of similar length, in random order."""
-    shuffled = order.sample(rows, len(rows))
-    batches = []
-    for start in range(0, len(rows), size * _BUCKET):
-        bucket = sorted(shuffled[start : start + size * _BUCKET], key=lambda row: len(row[0]) + len(row[1]))
-        batches += [bucket[i : i + size] for i in range(0, len(bucket), size)]
-    order.shuffle(batches)
-    return iter(batches)
 
 
 def _loss(model: PreTrainedModel, batch: list[tuple[Tokens, Tokens]], prompt_weight: float) -> Tensor:

@@ -1,0 +1,71 @@
+"""Loading models from local folders, and how they are set up to compute on this machine."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from rewardranker.errors import UserError
+
+transformers_logging.disable_progress_bar()  # progress is shown by `rewardranker.progress` alone
+
+_SMALL = 512
+"""Widest model whose attention is computed as plain matrix products on a CPU."""
+
+
+def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model (float32) and tokenizer from a local Hugging Face folder; nothing is downloaded.
+
+    A tokenizer without a pad token of its own gets its unk token, or a new one, in that role: with
+    pad = eos no one could tell where a completion ends.
+
+    Args:
+        path: the folder.
+        auto_class: `AutoModelForCausalLM` or `AutoModelForSequenceClassification`.
+
+    Raises:
+        UserError: the folder holds no such model with a tokenizer that has an end token.
+    """
+    kind = auto_class.__name__.removeprefix("AutoModelFor")
+    if not (path / "config.json").is_file():
+        raise UserError(f"{path}: no model here (config.json is missing); give a Hugging Face model folder")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        model, found = auto_class.from_pretrained(
+            path, local_files_only=True, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, ImportError) as e:
+        raise UserError(f"{path}: cannot be loaded as a {kind} model with its tokenizer: {e}") from e
+    if found["missing_keys"]:
+        missing = ", ".join(sorted(found["missing_keys"])[:3])
+        raise UserError(f"{path}: not a {kind} model: it has no weights for {missing}")
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"{path}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        if tokenizer.unk_token_id not in (None, tokenizer.eos_token_id, tokenizer.bos_token_id):
+            tokenizer.pad_token = tokenizer.unk_token
+        else:
+            tokenizer.add_special_tokens({"pad_token": "<pad>"})
+            if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+                model.resize_token_embeddings(len(tokenizer))
+    model.config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def prefer_fast_kernels(model: PreTrainedModel) -> None:
+    """Have a small model on an x86 CPU use the kernels that are fastest for small matrices; same results.
+
+    On AMD processors torch's default library (MKL) runs float32 products at half speed: oneDNN takes 0.37
+    instead of 0.82 ms for 960 x 128 x 384 on one Zen core. Torch has no switch for oneDNN as such; this one
+    permits it to use bfloat16, which it does on processors with AMX only, so there it stays off.
+    Small attention is faster as plain products, too (training steps of the micro decoder: 22.6 against 14.8
+    a CPU second).
+    """
+    if model.device.type != "cpu" or model.config.get_text_config().hidden_size > _SMALL:
+        return
+    processor = torch.cpu.get_capabilities()
+    if processor.get("avx512_f") and not processor.get("amx_tile"):
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]
+    model.set_attn_implementation("eager")

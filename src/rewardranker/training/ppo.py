@@ -1,0 +1,304 @@
+"""Stage C: the generator is aligned with the ranker by proximal policy optimisation."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rewardranker import progress
+from rewardranker.errors import UserError
+from rewardranker.models.generator import Generator, Rollout
+from rewardranker.models.logprobs import completion_logprobs, continuation_states
+from rewardranker.models.ranker import RewardRanker
+from rewardranker.problems.problem import Problem
+from rewardranker.recipe import PPO
+from rewardranker.training.losses import (
+    generalized_advantages,
+    kl_k1,
+    kl_k3,
+    leave_one_out_advantages,
+    policy_loss,
+    token_rewards,
+    value_loss,
+    whiten,
+)
+from rewardranker.training.optimizer import Optimizer
+
+_ROWS = 512
+"""Rollouts decoded or scored together."""
+
+
+class _Critic:
+    """The value of each state of a completion: the ranker's backbone with a linear head that starts at 0."""
+
+    def __init__(self, ranker: RewardRanker) -> None:
+        self.backbone = ranker.copy().model.base_model
+        hidden = self.backbone.config.get_text_config().hidden_size
+        self.head = nn.Linear(hidden, 1, device=self.backbone.device)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def parameters(self) -> list[nn.Parameter]:
+        return [*self.backbone.parameters(), *self.head.parameters()]
+
+    def values(self, batch: "_Batch") -> Tensor:
+        """[N, T]: the value before each token of the completions is chosen."""
+        shortened = [row[:-1] for row in batch.completions]
+        states = continuation_states(self.backbone, batch.prompts, shortened, batch.owners)
+        values: Tensor = self.head(states)[..., 0]
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Rollouts side by side; the n of a prompt follow one another."""
+
+    prompts: list[list[int]]
+    completions: list[list[int]]
+    owners: list[int]
+
+    def take(self, prompts: Sequence[int]) -> "tuple[_Batch, Tensor]":
+        """The rollouts of some of the prompts, and their rows [M] in this batch."""
+        number = {p: i for i, p in enumerate(prompts)}
+        rows = [row for p in prompts for row, owner in enumerate(self.owners) if owner == p]
+        taken = _Batch(
+            [self.prompts[p] for p in prompts],
+            [self.completions[r] for r in rows],
+            [number[self.owners[r]] for r in rows],
+        )
+        return taken, torch.tensor(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Experience:
+    """A round's rollouts with everything that the updates need; tensors are [N, T]."""
+
+    batch: _Batch
+    mask: Tensor
+    old: Tensor
+    advantages: Tensor
+    values: Tensor | None
+    returns: Tensor | None
+
+
+def train_ppo(
+    policy: Generator,
+    ranker: RewardRanker,
+    problems: Sequence[Problem],
+    config: PPO,
+    *,
+    seed: int,
+    max_new_tokens: int,
+    pass_rate: Callable[[Generator], float] | None = None,
+) -> list[dict[str, Any]]:
+    """Raise the ranker's score of what `policy` samples, in place, while it stays near where it started.
+
+    Each round samples completions, scores them (normalised with the ranker's calibration, clamped), charges
+    every token its KL to the policy at the start, and takes clipped steps (Schulman et al. 2017; details as
+    in Huang et al. 2024). Dropout is off throughout.
+
+    Args:
+        policy: trained in place.
+        ranker: gives the reward; isn't changed. With a critic it must share the policy's tokenizer.
+        problems: where prompts come from; all are used before one comes again.
+        config: sizes and rates; the learning rates fall to 0 along a cosine.
+        seed: decides prompts, samples and order.
+        max_new_tokens: longest completion.
+        pass_rate: measures the true pass rate of a policy, every `check_every` rounds, at the start and end.
+
+    Returns:
+        one row for each number of rounds done, 0 to `iterations` (fewer when KL exceeds `max_kl`): round;
+        score (mean raw score of its rollouts), reward (mean normalised score), kl (mean over completions,
+        summed over tokens, nats), entropy (mean over tokens, nats), length (mean tokens), ended (share that
+        ended in time), pass (None where not measured), tokens (computed in the round), and of the update that
+        followed: clip_fraction, approx_kl (mean over tokens between old and new policy), value_loss; None
+        where there was no update, or no critic.
+
+    Raises:
+        UserError: no problem, or leave-one-out advantages with a single sample a prompt.
+    """
+    if not problems:
+        raise UserError("PPO has no problem to sample for: the run has neither pool nor reference problems")
+    if config.advantage == "rloo" and config.samples == 1:
+        raise UserError("[ppo] advantage = 'rloo' compares samples of a prompt: set samples to 2 or more")
+    if config.advantage == "gae" and ranker.tokenizer.get_vocab() != policy.tokenizer.get_vocab():
+        raise UserError(
+            "[ppo] advantage = 'gae' needs a ranker with the policy's tokenizer, for its critic starts from "
+            "the ranker and reads the policy's tokens; train the ranker from this policy, or use 'rloo'"
+        )
+    rng = random.Random(f"ppo/{seed}")
+    reference = policy.copy()
+    critic = _Critic(ranker) if config.advantage == "gae" else None
+    together = min(config.prompts, len(problems))
+    steps = config.iterations * config.epochs * -(-together // _prompts_a_step(config))
+    actor_optimizer = _optimizer(list(policy.model.parameters()), config.learning_rate, steps, config)
+    critic_optimizer = (
+        None
+        if critic is None
+        else _optimizer(critic.parameters(), config.critic_learning_rate, steps, config)
+    )
+    history: list[dict[str, Any]] = []
+    left: list[int] = []
+    with progress.task("PPO", total=config.iterations) as bar:
+        for done in range(config.iterations + 1):
+            while len(left) < together:
+                left = [*rng.sample(range(len(problems)), len(problems)), *left]
+            drawn = [problems[left.pop()] for _ in range(together)]
+            rollouts = _roll_out(policy, drawn, config, max_new_tokens, seed=seed * 1_000_003 + done)
+            experience, row = _evaluate(
+                drawn, rollouts, config, policy=policy, reference=reference, ranker=ranker, critic=critic
+            )
+            last = done == config.iterations or row["kl"] > config.max_kl
+            measured = pass_rate is not None and (last or done % config.check_every == 0)
+            row = {"round": done, **row, "pass": pass_rate(policy) if pass_rate and measured else None}
+            history.append(row)
+            if last:
+                break
+            row |= _update(
+                experience,
+                config,
+                rng,
+                policy=policy,
+                critic=critic,
+                actor_optimizer=actor_optimizer,
+                critic_optimizer=critic_optimizer,
+            )
+            bar.advance(note=f"score {row['score']:.2f}  KL {row['kl']:.2f}")
+    return history
+
+
+def _prompts_a_step(config: PPO) -> int:
+    """A prompt's samples stay in one minibatch, where they share its computation."""
+    return max(1, config.minibatch // config.samples)
+
+
+def _optimizer(parameters: list[nn.Parameter], rate: float, steps: int, config: PPO) -> Optimizer:
+    return Optimizer(
+        parameters,
+        learning_rate=rate,
+        steps=steps,
+        warmup=0.0,
+        weight_decay=0.0,
+        max_grad_norm=config.max_grad_norm,
+        eps=1e-5,
+    )
+
+
+def _roll_out(
+    policy: Generator, problems: Sequence[Problem], config: PPO, max_new_tokens: int, seed: int
+) -> list[Rollout]:
+    """Rollouts ordered by prompt; prompts in order of length."""
+    batches = policy.rollouts(
+        problems,
+        n=config.samples,
+        temperature=config.temperature,
+        max_new_tokens=max_new_tokens,
+        seed=seed,
+        batch_size=_ROWS,
+    )
+    return [rollout for batch in batches for rollout in batch]
+
+
+@torch.no_grad()
+def _evaluate(
+    problems: Sequence[Problem],
+    rollouts: Sequence[Rollout],
+    config: PPO,
+    *,
+    policy: Generator,
+    reference: Generator,
+    ranker: RewardRanker,
+    critic: _Critic | None,
+) -> tuple[_Experience, dict[str, Any]]:
+    """Scores, KL, values and advantages of a round's rollouts, and the row that describes them."""
+    numbers = {problem: i for i, problem in enumerate(dict.fromkeys(r.problem for r in rollouts))}
+    prompts = {r.problem: r.prompt_ids for r in rollouts}
+    batch = _Batch(
+        [prompts[p] for p in numbers], [r.ids for r in rollouts], [numbers[r.problem] for r in rollouts]
+    )
+    old, entropies, mask = completion_logprobs(
+        policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
+    )
+    base, _, _ = completion_logprobs(
+        reference.model, batch.prompts, batch.completions, batch.owners, config.temperature
+    )
+    kl = kl_k1(old, base)
+
+    raw = ranker.score([problems[r.problem].prompt for r in rollouts], [r.text for r in rollouts], _ROWS)
+    ended = np.array([r.finish_reason != "length" for r in rollouts])
+    normal = np.clip(
+        (raw - ranker.calibration.mean) / ranker.calibration.std, -config.reward_clip, config.reward_clip
+    )
+    scores = torch.tensor(np.where(ended, normal, config.missing_eos), dtype=old.dtype, device=old.device)
+    values = returns = None
+    if critic is not None:
+        values = critic.values(batch)
+        rewards = token_rewards(scores, kl, mask, config.kl)
+        advantages, returns = generalized_advantages(rewards, values, mask, config.gamma, config.lam)
+    else:
+        total = (scores - config.kl * kl.sum(1)).view(len(numbers), config.samples)
+        advantages = leave_one_out_advantages(total).view(-1, 1) * mask
+    tokens = int(mask.sum())
+    row = {
+        "score": float(raw.mean()),
+        "reward": float(normal.mean()),
+        "kl": float(kl.sum(1).mean()),
+        "entropy": float(entropies.sum()) / tokens,
+        "length": tokens / len(rollouts),
+        "ended": float(ended.mean()),
+        "tokens": tokens + sum(map(len, batch.prompts)),
+        "clip_fraction": None,
+        "approx_kl": None,
+        "value_loss": None,
+    }
+    return _Experience(batch, mask, old, whiten(advantages, mask), values, returns), row
+
+
+def _update(
+    experience: _Experience,
+    config: PPO,
+    rng: random.Random,
+    *,
+    policy: Generator,
+    critic: _Critic | None,
+    actor_optimizer: Optimizer,
+    critic_optimizer: Optimizer | None,
+) -> dict[str, Any]:
+    """Some passes over a round's rollouts in minibatches; returns means over tokens.
+
+    A minibatch's loss is its sum over tokens divided by the round's mean number of tokens a minibatch, so
+    that every token of the round counts alike.
+    """
+    count, minibatch = len(experience.batch.prompts), _prompts_a_step(config)
+    tokens = int(experience.mask.sum())
+    per_step = tokens / -(-count // minibatch)
+    clipped, shift, value = 0.0, 0.0, 0.0
+    for _ in range(config.epochs):
+        order = rng.sample(range(count), count)
+        for start in range(0, count, minibatch):
+            batch, rows = experience.batch.take(order[start : start + minibatch])
+            new, _, mask = completion_logprobs(
+                policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
+            )
+            wide = mask.shape[1]
+            old, advantages = experience.old[rows, :wide], experience.advantages[rows, :wide]
+            loss, outside = policy_loss(new, old, advantages, mask, config.clip)
+            actor_optimizer.step(loss / per_step)
+            clipped += float(outside)
+            shift += float((kl_k3(old, new.detach()) * mask).sum())
+            if critic is not None and critic_optimizer is not None:
+                assert experience.values is not None and experience.returns is not None
+                estimate, target = experience.values[rows, :wide], experience.returns[rows, :wide]
+                loss = value_loss(critic.values(batch), estimate, target, mask, config.value_clip)
+                critic_optimizer.step(config.value_weight * loss / per_step)
+                value += float(loss.detach())
+    seen = tokens * config.epochs
+    return {
+        "clip_fraction": clipped / seen,
+        "approx_kl": shift / seen,
+        "value_loss": None if critic is None else value / seen,
+    }

@@ -1,0 +1,249 @@
+"""Stage B: the ranker learns to score right programs above wrong ones of the same problem."""
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewardranker import progress
+from rewardranker.errors import UserError
+from rewardranker.models.generator import Generator
+from rewardranker.models.logprobs import Tokens, context_length, encode_completions, encode_prompts
+from rewardranker.models.ranker import Calibration, RewardRanker
+from rewardranker.problems.preference import PreferenceGroup
+from rewardranker.recipe import Reward
+from rewardranker.training.batches import batches
+from rewardranker.training.calibration import (
+    cross_fitted_probabilities,
+    expected_calibration_error,
+    fit_platt,
+    pair_metrics,
+)
+from rewardranker.training.losses import bradley_terry_group
+from rewardranker.training.optimizer import Optimizer, dropout_seed
+
+_NORMALISE_ON = 4096
+"""Training completions whose scores' mean and deviation are kept for PPO."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """A preference group as tokens."""
+
+    problem_id: str
+    prompt: Tokens
+    chosen: list[Tokens]
+    rejected: list[Tokens]
+    weight: float
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + max(map(len, self.chosen + self.rejected))
+
+
+def train_reward(
+    start: Generator | RewardRanker, groups: Sequence[PreferenceGroup], config: Reward, *, seed: int
+) -> tuple[RewardRanker, dict[str, Any]]:
+    """Train a ranker with the Bradley-Terry loss on all pairs of each group.
+
+    Every completion is computed once a step, and the prompt once for all its completions. A side of more
+    than `max_per_side` completions is sampled anew each epoch. The loss of a batch is the mean of its
+    groups' mean pair losses, by weight. Problems held out for validation (all groups of a problem stand on
+    one side) give the metrics and the calibration of probabilities.
+
+    Args:
+        start: whose weights the ranker starts from; they are copied, `start` isn't changed.
+        groups: what is compared; groups without a right or without a wrong completion are left out.
+        config: head, sizes and rates. A ranker as `start` must have the same head.
+        seed: decides the split, the order, the draws, dropout and a new scalar head.
+
+    Returns:
+        the ranker, and a report: history (a row an epoch: epoch, loss and, where there are validation
+        problems, validation_loss and validation_auc), train_problems, validation_problems, groups (those
+        trained on), left_out_one_sided (groups), left_out_too_long (completions beyond the context), tokens
+        (computed in training), auc, pairwise_accuracy and ece on validation problems (None without any; ece
+        by cross-fitting, None for a single problem), calibration (slope, intercept, mean, std).
+
+    Raises:
+        UserError: no group is left to train on.
+    """
+    if isinstance(start, RewardRanker):
+        if start.head != config.head:
+            raise UserError(
+                f"[reward] head is {config.head!r}, but the ranker to start from has {start.head!r}"
+            )
+        ranker = start.copy()
+    else:
+        ranker = RewardRanker.from_generator(start, config.head, seed)
+    usable, left_out = _encode(ranker, groups)
+    train, validation = _split(usable, config.validation, random.Random(f"split/{seed}"))
+    history, tokens = _fit(ranker, train, validation, config, seed)
+    report: dict[str, Any] = {
+        "history": history,
+        "train_problems": len({g.problem_id for g in train}),
+        "validation_problems": len({g.problem_id for g in validation}),
+        "groups": len(train),
+        **left_out,
+        "tokens": tokens,
+        **_calibrate(ranker, train, validation, config, random.Random(f"normalise/{seed}")),
+    }
+    return ranker, report
+
+
+def _encode(ranker: RewardRanker, groups: Sequence[PreferenceGroup]) -> tuple[list[_Group], dict[str, int]]:
+    """Groups with both sides, as tokens, and counts of what is left out."""
+    tokenizer, context = ranker.tokenizer, context_length(ranker.model)
+    prompts = encode_prompts(tokenizer, [g.prompt for g in groups])
+    completions = encode_completions(tokenizer, [text for g in groups for text in (*g.chosen, *g.rejected)])
+    usable, too_long, one_sided = [], 0, 0
+    following = iter(completions)
+    for group, prompt in zip(groups, prompts, strict=True):
+        sides = []
+        for texts in (group.chosen, group.rejected):
+            rows = [next(following) for _ in texts]
+            sides.append([row for row in rows if len(prompt) + len(row) <= context])
+            too_long += len(rows) - len(sides[-1])
+        if all(sides) and group.weight > 0:
+            usable.append(_Group(group.problem_id, prompt, sides[0], sides[1], group.weight))
+        else:
+            one_sided += 1
+    if not usable:
+        raise UserError(
+            f"the ranker has nothing to compare: none of {len(groups)} preference groups has a right and "
+            f"a wrong program ({too_long} programs exceed the model's context of {context} tokens); sample "
+            "more candidates a problem, take easier or harder problems, or train the generator longer"
+        )
+    return usable, {"left_out_one_sided": one_sided, "left_out_too_long": too_long}
+
+
+def _split(groups: list[_Group], share: float, rng: random.Random) -> tuple[list[_Group], list[_Group]]:
+    """Groups for training and for validation; a problem is on one side, and training keeps at least one."""
+    problems = list(dict.fromkeys(g.problem_id for g in groups))
+    count = min(math.ceil(share * len(problems)), len(problems) - 1)
+    held_out = set(rng.sample(problems, count))
+    return (
+        [g for g in groups if g.problem_id not in held_out],
+        [g for g in groups if g.problem_id in held_out],
+    )
+
+
+def _fit(
+    ranker: RewardRanker, train: list[_Group], validation: list[_Group], config: Reward, seed: int
+) -> tuple[list[dict[str, float]], int]:
+    """Train in place; returns the history and the number of tokens computed."""
+    order = random.Random(f"order/{seed}")
+    steps = config.epochs * math.ceil(len(train) / config.groups_per_batch)
+    optimizer = Optimizer(
+        ranker.model.parameters(),
+        learning_rate=config.learning_rate,
+        steps=steps,
+        warmup=config.warmup,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+    )
+    history, tokens = [], 0
+    with progress.task("ranker", total=steps) as bar, dropout_seed(seed):
+        for epoch in range(1, config.epochs + 1):
+            ranker.model.train()
+            losses = []
+            for batch in batches(train, config.groups_per_batch, lambda group: group.length, order):
+                drawn = [_draw(group, config.max_per_side, order) for group in batch]
+                loss = _loss(ranker, drawn)
+                optimizer.step(loss)
+                losses.append(loss.detach())
+                tokens += sum(len(g.prompt) + sum(map(len, g.chosen + g.rejected)) for g in drawn)
+                bar.advance(note=f"loss {loss.item():.3f}")
+            ranker.model.eval()
+            row = {"epoch": float(epoch), "loss": float(torch.stack(losses).mean())}
+            if validation:
+                row |= _validate(ranker, validation, config.groups_per_batch)
+            history.append(row)
+    return history, tokens
+
+
+def _draw(group: _Group, most: int, rng: random.Random) -> _Group:
+    chosen, rejected = (
+        rows if len(rows) <= most else rng.sample(rows, most) for rows in (group.chosen, group.rejected)
+    )
+    return _Group(group.problem_id, group.prompt, chosen, rejected, group.weight)
+
+
+def _scores(ranker: RewardRanker, batch: Sequence[_Group]) -> list[tuple[Tensor, Tensor]]:
+    """(chosen [A], rejected [B]) scores of each group, from one forward pass over all their completions."""
+    completions = [row for g in batch for row in (*g.chosen, *g.rejected)]
+    owners = [i for i, g in enumerate(batch) for _ in range(len(g.chosen) + len(g.rejected))]
+    scores = ranker.forward([g.prompt for g in batch], completions, owners)
+    sizes = [size for g in batch for size in (len(g.chosen), len(g.rejected))]
+    sides = torch.split(scores, sizes)
+    return list(zip(sides[::2], sides[1::2], strict=True))
+
+
+def _loss(ranker: RewardRanker, batch: Sequence[_Group]) -> Tensor:
+    losses = torch.stack([bradley_terry_group(*sides) for sides in _scores(ranker, batch)])
+    weights = losses.new_tensor([g.weight for g in batch])
+    return torch.dot(losses, weights) / weights.sum()
+
+
+@torch.no_grad()
+def _group_scores(ranker: RewardRanker, groups: list[_Group], size: int) -> list[tuple[Tensor, Tensor]]:
+    order = sorted(range(len(groups)), key=lambda i: groups[i].length)
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    for start in range(0, len(order), size):
+        batch = order[start : start + size]
+        found |= dict(zip(batch, _scores(ranker, [groups[i] for i in batch]), strict=True))
+    return [found[i] for i in range(len(groups))]
+
+
+def _validate(ranker: RewardRanker, groups: list[_Group], size: int) -> dict[str, float]:
+    scored = _group_scores(ranker, groups, size)
+    return {
+        "validation_loss": float(torch.stack([bradley_terry_group(*sides) for sides in scored]).mean()),
+        "validation_auc": pair_metrics([(a.double().numpy(), b.double().numpy()) for a, b in scored])["auc"],
+    }
+
+
+def _calibrate(
+    ranker: RewardRanker, train: list[_Group], validation: list[_Group], config: Reward, rng: random.Random
+) -> dict[str, Any]:
+    """Give the ranker its calibration; returns the metrics on validation problems."""
+    few = rng.sample(train, len(train))
+    few = few[: max(1, _NORMALISE_ON * len(few) // sum(len(g.chosen) + len(g.rejected) for g in few))]
+    raw = torch.cat([torch.cat(s) for s in _group_scores(ranker, few, config.groups_per_batch)]).double()
+    calibration = {
+        "slope": 1.0,
+        "intercept": 0.0,
+        "mean": float(raw.mean()),
+        "std": float(raw.std(correction=0)) or 1.0,
+    }
+    metrics: dict[str, Any] = {"auc": None, "pairwise_accuracy": None, "ece": None}
+    if validation:
+        by_problem = _merge(validation)
+        scored = [
+            (a.double().numpy(), b.double().numpy())
+            for a, b in _group_scores(ranker, by_problem, config.groups_per_batch)
+        ]
+        metrics |= pair_metrics(scored)
+        scores = np.concatenate([np.concatenate(sides) for sides in scored])
+        labels = np.concatenate([np.repeat([True, False], [len(a), len(b)]) for a, b in scored])
+        problems = np.repeat(np.arange(len(scored)), [len(a) + len(b) for a, b in scored])
+        calibration["slope"], calibration["intercept"] = fit_platt(scores, labels)
+        if len(scored) > 1:
+            probability = cross_fitted_probabilities(scores, labels, problems)
+            metrics["ece"] = expected_calibration_error(probability, labels)
+    ranker.calibration = Calibration(**calibration)
+    return {**metrics, "calibration": calibration}
+
+
+def _merge(groups: list[_Group]) -> list[_Group]:
+    """One group a problem, each completion once."""
+    merged: dict[str, _Group] = {}
+    for g in groups:
+        known = merged.setdefault(g.problem_id, _Group(g.problem_id, g.prompt, [], [], 1.0))
+        known.chosen.extend(row for row in g.chosen if row not in known.chosen)
+        known.rejected.extend(row for row in g.rejected if row not in known.rejected)
+    return list(merged.values())
