@@ -7,8 +7,7 @@ import pytest
 from synthetic_run import HOSTILE, make_run
 
 from rewardranker.errors import UserError
-from rewardranker.report import write_report
-from rewardranker.report.page import CASES, visible
+from rewardranker.report.page import CASES, visible, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -61,7 +61,8 @@ class Case:
         passing = next((p for p in self.programs if p.passed), None)
         if self.top.passed or passing is None:
             return []
-        lines = difflib.unified_diff(self.top.text.split("\n"), passing.text.split("\n"), lineterm="", n=99)
+        before, after = (p.text.rstrip("\n").split("\n") for p in (self.top, passing))
+        lines = difflib.unified_diff(before, after, lineterm="", n=99)
         return list(lines)[3:]  # without the file names and the line numbers
 
 
