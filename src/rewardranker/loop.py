@@ -17,11 +17,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from rewardranker import mining, progress
 from rewardranker.errors import UserError
+from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.evaluation.summary import Policy, summarise
-from rewardranker.execution.pool import Pool, Program
+from rewardranker.execution.pool import Program, execute
 from rewardranker.execution.verdict import Verdict
 from rewardranker.files import atomic_path, write_json
 from rewardranker.models.decoder import build_decoder
@@ -47,8 +50,6 @@ class Loop:
     """A run of the loop in its directory; `run` is the whole of it, and goes on where it stopped."""
 
     def __init__(self, recipe: Recipe, directory: Path) -> None:
-        import torch
-
         self.recipe = recipe
         self.run = Run(directory)
         if recipe.threads:
@@ -277,17 +278,22 @@ class Loop:
             candidates: list[EvaluatedCandidate] = []
             scores: list[ScoredCandidate] = []
             for policy, stage in policies:
-                drawn = self._evaluated(policy.name, stage, test, cost)
+                seed = seed_for(self.recipe.seed, f"evaluate-{policy.name}")
+                drawn = evaluated_candidates(
+                    Generator.from_pretrained(stage.path / "model"),
+                    policy.name,
+                    test,
+                    recipe,
+                    self.recipe.sampling,
+                    self.recipe.execution,
+                    seed,
+                )
                 candidates += drawn
                 scored = [c for c in drawn if c.temperature == recipe.temperature]
-                for j, ranker_stage in enumerate(rankers if policy.system != "sft-longer" else (), 1):
-                    ranker = RewardRanker.from_pretrained(ranker_stage.path / "model")
-                    raw = self._score(ranker, test, scored, cost)
-                    probabilities = ranker.probability(raw)
-                    scores += [
-                        ScoredCandidate(c.policy, c.problem_id, c.index, j, float(r), float(p))
-                        for c, r, p in zip(scored, raw, probabilities, strict=True)
-                    ]
+                for j, ranker in enumerate(rankers if policy.system != "sft-longer" else (), 1):
+                    scores += scored_candidates(RewardRanker.from_pretrained(ranker.path / "model"), j, test, scored)
+            cost.tokens += sum(c.n_tokens for c in candidates)
+            cost.executions += len(candidates) + sum(bool(c.behaviour) for c in candidates)
             write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
             write_table(folder / "scores.parquet", ScoredCandidate, scores)
             metrics = summarise(
@@ -318,39 +324,6 @@ class Loop:
         write_json(self.run.directory / "metrics.json", metrics)
         return metrics
 
-    def _evaluated(self, name: str, stage: Stage, test: Sequence[Problem], cost: Cost) -> list[EvaluatedCandidate]:
-        """The policy's candidates for the test problems: n at each temperature and the greedy one, executed."""
-        recipe, seed = self.recipe.evaluation, seed_for(self.recipe.seed, f"evaluate-{name}")
-        generator = Generator.from_pretrained(stage.path / "model")
-        by_id = {p.id: p for p in test}
-        rows: list[EvaluatedCandidate] = []
-        for temperature, n in ((recipe.temperature, recipe.n), (recipe.cool_temperature, recipe.n), (0.0, 1)):
-            drawn = self._draw(generator, test, name, n, seed, cost, temperature)
-            verdicts = self._run([_program(by_id[c.problem_id], c) for c in drawn], f"run {name}", cost)
-            behaviours = [""] * len(drawn)
-            if recipe.majority and temperature == recipe.temperature and all(p.output_probe for p in test):
-                probes = [Program(by_id[c.problem_id].language, by_id[c.problem_id].probe(c.text)) for c in drawn]
-                behaviours = [v.stdout for v in self._run(probes, f"probe {name}", cost)]
-            rows += [
-                EvaluatedCandidate(
-                    problem_id=c.problem_id,
-                    policy=name,
-                    temperature=temperature,
-                    index=c.index,
-                    text=c.text,
-                    logprob_sum=c.logprob_sum,
-                    n_tokens=c.n_tokens,
-                    finish_reason=c.finish_reason,
-                    status=v.status,
-                    strict_status=v.strict_status,
-                    reason=v.reason,
-                    stderr=v.stderr,
-                    behaviour=b,
-                )
-                for c, v, b in zip(drawn, verdicts, behaviours, strict=True)
-            ]
-        return rows
-
     def _sample(
         self, policy: Stage, problems: Sequence[Problem], name: str, n: int, seed: int, cost: Cost
     ) -> list[ExecutedCandidate]:
@@ -361,7 +334,19 @@ class Loop:
         self, generator: Generator, problems: Sequence[Problem], name: str, n: int, seed: int, cost: Cost
     ) -> list[ExecutedCandidate]:
         """`n` candidates a problem at the recipe's sampling temperature, executed."""
-        drawn = self._draw(generator, problems, name, n, seed, cost, self.recipe.sampling.temperature)
+        sampling = self.recipe.sampling
+        with progress.task(f"sample {name}", len(problems) * n) as bar:
+            drawn = generator.sample(
+                problems,
+                n=n,
+                temperature=sampling.temperature,
+                max_new_tokens=sampling.max_new_tokens,
+                seed=seed,
+                policy=name,
+                batch_size=sampling.batch_size,
+                on_progress=bar.advance,
+            )
+        cost.tokens += sum(c.n_tokens for c in drawn)
         by_id = {p.id: p for p in problems}
         verdicts = self._run([_program(by_id[c.problem_id], c) for c in drawn], "run", cost)
         return [
@@ -380,58 +365,32 @@ class Loop:
             for c, v in zip(drawn, verdicts, strict=True)
         ]
 
-    def _draw(
-        self,
-        generator: Generator,
-        problems: Sequence[Problem],
-        name: str,
-        n: int,
-        seed: int,
-        cost: Cost,
-        temperature: float,
-    ) -> list[Candidate]:
-        sampling = self.recipe.sampling
-        with progress.task(f"sample {name}", len(problems) * n) as bar:
-            drawn = generator.sample(
-                problems,
-                n=n,
-                temperature=temperature,
-                max_new_tokens=sampling.max_new_tokens,
-                seed=seed,
-                policy=name,
-                batch_size=sampling.batch_size,
-                on_progress=bar.advance,
-            )
-        cost.tokens += sum(c.n_tokens for c in drawn)
-        return drawn
-
     def _run(self, programs: Sequence[Program], what: str, cost: Cost) -> list[Verdict]:
         config = self.recipe.execution
         cost.executions += len(programs)
-        verdicts: dict[int, Verdict] = {}
-        with (
-            Pool(timeout_s=config.timeout_s, memory_mb=config.memory_mb, workers=config.workers) as pool,
-            progress.task(what, len(programs)) as bar,
-        ):
-            for index, verdict in pool.run(programs):
-                verdicts[index] = verdict
-                bar.advance()
-        return [verdicts[i] for i in range(len(programs))]
+        with progress.task(what, len(programs)) as bar:
+            return execute(
+                programs,
+                timeout_s=config.timeout_s,
+                memory_mb=config.memory_mb,
+                workers=config.workers,
+                on_progress=bar.advance,
+            )
 
     def _score(
         self,
         ranker: RewardRanker,
         problems: Sequence[Problem],
-        candidates: Sequence[ExecutedCandidate] | Sequence[EvaluatedCandidate],
+        candidates: Sequence[ExecutedCandidate],
         cost: Cost,
-    ) -> Any:
+    ) -> Sequence[float]:
         prompts = {p.id: p.prompt for p in problems}
         with progress.task("score", len(candidates)) as bar:
             raw = ranker.score(
                 [prompts[c.problem_id] for c in candidates], [c.text for c in candidates], on_progress=bar.advance
             )
         cost.tokens += sum(c.n_tokens for c in candidates)
-        return raw
+        return list(map(float, raw))
 
 
 def _program(problem: Problem, candidate: Candidate) -> Program:

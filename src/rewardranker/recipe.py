@@ -36,6 +36,8 @@ class MicroProblems(Section):
     """Problems on which choices are made."""
     test: PositiveInt = 1000
     """Problems on which claims are made."""
+    step_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (1, 4, 5, 1)
+    """Weights of the tasks with 1, 2, 3, ... steps before the reducer: longer tasks are harder."""
 
 
 class Problems(Section):
@@ -277,6 +279,12 @@ def _overlay(data: dict[str, Any], assignment: str) -> None:
         if not isinstance(data, dict):
             raise UserError(f"--set {assignment}: {parent} is a value, not a section")
     data[leaf] = value
+
+
+def shipped_results() -> list[Path]:
+    """metrics.json files of runs that come with the package, to stand beside a user's own."""
+    folder = Path(str(resources.files("rewardranker") / "recipes" / "results"))
+    return sorted(folder.glob("*.json"))
 
 
 def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:

@@ -1,1 +1,46 @@
 """The command line: one file a command; each parses, calls, prints. `main` turns errors into exit codes."""
+
+import sys
+
+import typer
+
+from rewardranker.cli.demo import demo
+from rewardranker.cli.doctor import doctor
+from rewardranker.cli.evaluate import evaluate
+from rewardranker.cli.execute import execute
+from rewardranker.cli.mine import mine
+from rewardranker.cli.rank import rank
+from rewardranker.cli.recipes import recipes, validate
+from rewardranker.cli.run import run
+from rewardranker.cli.sample import sample
+from rewardranker.cli.train import train_ppo, train_reward, train_sft
+from rewardranker.cli.view import view
+from rewardranker.errors import UserError
+
+app = typer.Typer(
+    name="rewardranker",
+    help="Train a ranker that picks the right program out of N samples, and keep making it better.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+for command in (demo, run, validate, execute, sample):
+    app.command()(command)
+app.command("train-sft")(train_sft)
+app.command("train-reward")(train_reward)
+app.command("train-ppo")(train_ppo)
+for command in (mine, rank, evaluate, view, doctor):
+    app.command()(command)
+app.add_typer(recipes, name="recipes")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 the user's input is wrong, 1 our fault, 130 interrupted."""
+    try:
+        app()
+    except UserError as e:
+        sys.stderr.write(f"rewardranker: {e}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on where it was\n")
+        sys.exit(130)

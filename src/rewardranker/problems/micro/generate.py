@@ -1,7 +1,7 @@
 """Making micro problems: random trees, inputs that tell right from almost right, splits by composition."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from random import Random
 from typing import cast
@@ -25,8 +25,6 @@ from rewardranker.problems.micro.tree import (
 from rewardranker.problems.problem import Problem, Split
 from rewardranker.recipe import MicroProblems
 
-_STEPS = (1, 2, 3, 4)
-_STEP_WEIGHTS = (1, 3, 4, 2)
 _CONDITIONAL = 0.25
 """Share of maps that have a condition."""
 _SPLITS: tuple[tuple[Split, float], ...] = (("reference", 0.3), ("pool", 0.4), ("development", 0.1), ("test", 0.2))
@@ -49,7 +47,7 @@ def micro_problems(sizes: MicroProblems, seed: int) -> list[Problem]:
     seen: set[str] = set()
     for split, _ in _SPLITS:
         size = cast(int, getattr(sizes, split))
-        problems += islice(_split_problems(split, Random(f"micro/{seed}/{split}"), seen), size)
+        problems += islice(_split_problems(split, sizes.step_weights, Random(f"micro/{seed}/{split}"), seen), size)
     return problems
 
 
@@ -63,10 +61,10 @@ def split_of(composition: str) -> Split:
     return "test"
 
 
-def _split_problems(split: Split, rng: Random, seen: set[str]) -> Iterator[Problem]:
+def _split_problems(split: Split, step_weights: Sequence[float], rng: Random, seen: set[str]) -> Iterator[Problem]:
     number = 0
     while True:
-        task = _random_task(rng)
+        task = _random_task(rng, step_weights)
         if split_of(task.composition()) != split:
             continue
         inputs = _inputs(rng, task.parameters())
@@ -90,12 +88,12 @@ def _split_problems(split: Split, rng: Random, seen: set[str]) -> Iterator[Probl
         number += 1
 
 
-def _random_task(rng: Random) -> Task:
-    size = rng.choices(_STEPS, _STEP_WEIGHTS)[0]
+def _random_task(rng: Random, step_weights: Sequence[float]) -> Task:
+    size = rng.choices(range(1, len(step_weights) + 1), step_weights)[0]
     steps: list[Step] = []
     while len(steps) < size:
         step = _random_step(rng)
-        if not any(type(step) is type(other) and step == other for other in steps):
+        if step not in steps:
             steps.append(step)
     return Task(tuple(steps), _random_reducer(rng))
 
@@ -105,9 +103,11 @@ def _random_step(rng: Random) -> Step:
     if kind == "filter":
         return Filter(_random_predicate(rng))
     if kind == "map":
-        name, k = _random_node(rng, list(EXPRESSIONS), lambda n: EXPRESSIONS[n][0])
-        return Map(Expression(name, k), _random_predicate(rng) if rng.random() < _CONDITIONAL else None)
-    return Rearrange(*_random_node(rng, list(REARRANGEMENTS), lambda n: REARRANGEMENTS[n][0]))
+        name = rng.choice(list(EXPRESSIONS))
+        expression = Expression(name, _random_parameter(rng, EXPRESSIONS[name][0]))
+        return Map(expression, _random_predicate(rng) if rng.random() < _CONDITIONAL else None)
+    name = rng.choice(list(REARRANGEMENTS))
+    return Rearrange(name, _random_parameter(rng, REARRANGEMENTS[name][0]))
 
 
 def _random_reducer(rng: Random) -> Reduce:
@@ -116,12 +116,12 @@ def _random_reducer(rng: Random) -> Reduce:
 
 
 def _random_predicate(rng: Random) -> Predicate:
-    return Predicate(*_random_node(rng, list(PREDICATES), lambda n: PREDICATES[n][0]))
+    name = rng.choice(list(PREDICATES))
+    return Predicate(name, _random_parameter(rng, PREDICATES[name][0]))
 
 
-def _random_node(rng, names, parameters):  # type: ignore[no-untyped-def]
-    name = rng.choice(names)
-    return name, rng.choice(parameters(name)) if parameters(name) else 0
+def _random_parameter(rng: Random, values: range) -> int:
+    return rng.choice(values) if values else 0
 
 
 def _inputs(rng: Random, parameters: list[int]) -> list[list[int]]:

@@ -1,0 +1,66 @@
+"""`rewardranker evaluate`: a generator, with or without a ranker, on problems with tests."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rewardranker.cli.options import GeneratorOption, OutOption, ProblemsArgument, RecipeOption, SetOption
+
+
+def evaluate(
+    problems: ProblemsArgument,
+    generator: GeneratorOption,
+    out: OutOption,
+    ranker: Annotated[Path | None, typer.Option("--ranker", help="Folder of a ranker.")] = None,
+    recipe: RecipeOption = "micro",
+    assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
+) -> None:
+    """Sample, execute, select: pass@1, best of n by every selector, oracle, with intervals.
+
+    Settings are those of the recipe's sections evaluation, sampling and execution.
+
+    Example: rewardranker evaluate problems.jsonl --generator ./my-model --ranker ./ranker --set evaluation.n=20 -o out
+    """
+    from rich.console import Console
+
+    from rewardranker.errors import UserError
+    from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates
+    from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
+    from rewardranker.evaluation.summary import Policy, summarise
+    from rewardranker.files import atomic_directory, write_json
+    from rewardranker.models.generator import Generator
+    from rewardranker.models.ranker import RewardRanker
+    from rewardranker.problems.loaders import load_problems
+    from rewardranker.recipe import load_recipe
+    from rewardranker.report.table import table
+    from rewardranker.tables import write_table
+
+    config = load_recipe(recipe, tuple(assignments))
+    if out.exists():
+        raise UserError(f"{out}: exists already; choose another folder or remove it")
+    known = load_problems(problems)
+    model = Generator.from_pretrained(generator)
+    judge = RewardRanker.from_pretrained(ranker) if ranker else None
+    candidates = evaluated_candidates(
+        model, "sft", known, config.evaluation, config.sampling, config.execution, config.seed
+    )
+    main = [c for c in candidates if c.temperature == config.evaluation.temperature]
+    scores = scored_candidates(judge, 1, known, main) if judge else []
+    metrics = summarise(
+        known,
+        candidates,
+        scores,
+        policies=[Policy("sft", "sft", 0)],
+        variant=None,
+        align=None,
+        temperature=config.evaluation.temperature,
+        cool_temperature=config.evaluation.cool_temperature,
+        bootstrap=config.evaluation.bootstrap,
+        seed=config.seed,
+    )
+    with atomic_directory(out) as folder:
+        write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
+        write_table(folder / "scores.parquet", ScoredCandidate, scores)
+        write_json(folder / "metrics.json", metrics)
+    Console().print(table(metrics))

@@ -1,0 +1,25 @@
+"""What `run` and `demo` share: the loop, then the table and the page."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rewardranker.recipe import Recipe
+
+
+def run_and_show(recipe: Recipe, directory: Path, neighbours: list[dict[str, Any]] | None = None) -> None:
+    """Run the loop, print the table, write the report and say where it is."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported; models are local
+    from rich.console import Console
+
+    from rewardranker.loop import Loop
+    from rewardranker.report.page import write_report
+    from rewardranker.report.table import findings, table
+
+    metrics = Loop(recipe, directory).execute()
+    page = write_report(directory, neighbours or [])
+    console = Console()
+    console.print(table(metrics))
+    for line in findings(metrics):
+        console.print(line)
+    console.print(f"\nReport: {page}   Metrics: {directory / 'metrics.json'}   Took {metrics['wall_s']:.0f} s")

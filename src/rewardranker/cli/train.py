@@ -1,0 +1,136 @@
+"""`rewardranker train-sft | train-reward | train-ppo`: each training stage alone, on files."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rewardranker.cli.options import (
+    GeneratorOption,
+    OutOption,
+    ProblemsArgument,
+    RankerOption,
+    RecipeOption,
+    SetOption,
+)
+
+StartOption = Annotated[
+    Path | None,
+    typer.Option("--generator", help="Checkpoint to start from; without it the recipe's decoder, from scratch."),
+]
+
+
+def train_sft(
+    problems: ProblemsArgument,
+    out: OutOption,
+    generator: StartOption = None,
+    recipe: RecipeOption = "micro",
+    assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
+) -> None:
+    """Fine-tune a generator on the problems that have a reference program.
+
+    Example: rewardranker train-sft problems.jsonl --generator ./my-model --set sft.epochs=3 -o sft
+    """
+    from rewardranker.errors import UserError
+    from rewardranker.files import atomic_directory, write_json
+    from rewardranker.problems.loaders import load_problems
+    from rewardranker.recipe import load_recipe
+    from rewardranker.training.sft import train_sft as train
+
+    config = load_recipe(recipe, tuple(assignments))
+    _refuse_existing(out)
+    known = [p for p in load_problems(problems) if p.reference is not None and p.split in ("", "reference")]
+    if not known:
+        raise UserError(f"{problems}: no problem has a reference program to learn from (field `reference`)")
+    examples = [(p.prompt, p.reference or "") for p in known]
+    model = _start(generator, config, [prompt + completion for prompt, completion in examples])
+    history = train(model, examples, config.sft, seed=config.seed)
+    with atomic_directory(out) as folder:
+        model.save(folder)
+        write_json(folder / "history.json", history)
+    typer.echo(f"trained on {len(examples)} programs; wrote {out}", err=True)
+
+
+def train_reward(
+    pairs: Annotated[Path, typer.Argument(help="Preferences: Parquet of `mine`, JSONL, or DebugBench.")],
+    out: OutOption,
+    generator: StartOption = None,
+    language: Annotated[str, typer.Option(help="For data sets of several languages.")] = "python",
+    recipe: RecipeOption = "micro",
+    assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
+) -> None:
+    """Train a ranker on right and wrong programs of the same problems; report held-out accuracy.
+
+    Example: rewardranker train-reward pairs.jsonl --generator ./my-model --set reward.head=scalar -o ranker
+    """
+    from rewardranker.files import atomic_directory, write_json
+    from rewardranker.problems.preferences import load_preferences
+    from rewardranker.recipe import load_recipe
+    from rewardranker.training.reward import train_reward as train
+
+    config = load_recipe(recipe, tuple(assignments))
+    _refuse_existing(out)
+    groups = load_preferences(pairs, language=language)
+    texts = [group.prompt + text for group in groups for text in (*group.chosen, *group.rejected)]
+    ranker, report = train(_start(generator, config, texts), groups, config.reward, seed=config.seed)
+    with atomic_directory(out) as folder:
+        ranker.save(folder)
+        write_json(folder / "report.json", report)
+    typer.echo(json.dumps({k: v for k, v in report.items() if not isinstance(v, list)}, indent=2))
+
+
+def train_ppo(
+    problems: ProblemsArgument,
+    generator: GeneratorOption,
+    ranker: RankerOption,
+    out: OutOption,
+    recipe: RecipeOption = "micro",
+    assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
+) -> None:
+    """Align a generator with a ranker by PPO, on the problems' prompts.
+
+    Example: rewardranker train-ppo problems.jsonl --generator sft --ranker ranker -o aligned
+    """
+    from rewardranker.files import atomic_directory, write_json
+    from rewardranker.models.generator import Generator
+    from rewardranker.models.ranker import RewardRanker
+    from rewardranker.problems.loaders import load_problems
+    from rewardranker.recipe import load_recipe
+    from rewardranker.training.ppo import train_ppo as train
+
+    config = load_recipe(recipe, tuple(assignments))
+    _refuse_existing(out)
+    policy = Generator.from_pretrained(generator)
+    history = train(
+        policy,
+        RewardRanker.from_pretrained(ranker),
+        load_problems(problems),
+        config.ppo,
+        seed=config.seed,
+        max_new_tokens=config.sampling.max_new_tokens,
+    )
+    with atomic_directory(out) as folder:
+        policy.save(folder)
+        write_json(folder / "history.json", history)
+    typer.echo(f"{len(history)} rounds; last: {json.dumps(history[-1])}; wrote {out}", err=True)
+
+
+def _refuse_existing(out: Path) -> None:
+    from rewardranker.errors import UserError
+
+    if out.exists():
+        raise UserError(f"{out}: exists already; choose another folder or remove it")
+
+
+def _start(generator: Path | None, config, texts: list[str]):  # type: ignore[no-untyped-def]
+    """The checkpoint to start from, or the recipe's decoder with a tokenizer trained on `texts`."""
+    from rewardranker.models.decoder import build_decoder
+    from rewardranker.models.generator import Generator
+    from rewardranker.models.tokenizer import train_tokenizer
+
+    checkpoint = generator or (Path(config.generator.checkpoint) if config.generator.checkpoint else None)
+    if checkpoint:
+        return Generator.from_pretrained(checkpoint)
+    tokenizer = train_tokenizer(texts, config.generator.decoder.vocabulary)
+    return Generator(build_decoder(config.generator.decoder, tokenizer, config.seed), tokenizer)

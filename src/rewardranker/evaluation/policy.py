@@ -1,0 +1,89 @@
+"""One policy on the evaluation problems: sampled, executed, scored."""
+
+from collections.abc import Sequence
+
+from rewardranker import progress
+from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
+from rewardranker.execution.pool import Program, execute
+from rewardranker.models.generator import Generator
+from rewardranker.models.ranker import RewardRanker
+from rewardranker.problems.problem import Problem
+from rewardranker.recipe import Evaluation, Execution, Sampling
+
+
+def evaluated_candidates(
+    generator: Generator,
+    name: str,
+    problems: Sequence[Problem],
+    evaluation: Evaluation,
+    sampling: Sampling,
+    execution: Execution,
+    seed: int,
+) -> list[EvaluatedCandidate]:
+    """What policy `name` proposes: n candidates a problem at each of two temperatures and the greedy one.
+
+    All are executed. Where every problem has an output probe, what each candidate of the main temperature
+    returns is recorded too (`behaviour`), for the selector "majority".
+    """
+    by_id = {p.id: p for p in problems}
+    probed = evaluation.majority and all(p.output_probe for p in problems)
+    rows: list[EvaluatedCandidate] = []
+    for temperature, n in ((evaluation.temperature, evaluation.n), (evaluation.cool_temperature, evaluation.n), (0.0, 1)):
+        with progress.task(f"sample {name} at T = {temperature:g}", len(problems) * n) as bar:
+            candidates = generator.sample(
+                problems,
+                n=n,
+                temperature=temperature,
+                max_new_tokens=sampling.max_new_tokens,
+                seed=seed,
+                policy=name,
+                batch_size=sampling.batch_size,
+                on_progress=bar.advance,
+            )
+        owners = [by_id[c.problem_id] for c in candidates]
+        programs = [Program(p.language, p.program(c.text)) for p, c in zip(owners, candidates, strict=True)]
+        with_probe = probed and temperature == evaluation.temperature
+        if with_probe:
+            programs += [Program(p.language, p.probe(c.text)) for p, c in zip(owners, candidates, strict=True)]
+        with progress.task(f"run {name}", len(programs)) as bar:
+            verdicts = execute(
+                programs,
+                timeout_s=execution.timeout_s,
+                memory_mb=execution.memory_mb,
+                workers=execution.workers,
+                on_progress=bar.advance,
+            )
+        rows += [
+            EvaluatedCandidate(
+                problem_id=c.problem_id,
+                policy=name,
+                temperature=temperature,
+                index=c.index,
+                text=c.text,
+                logprob_sum=c.logprob_sum,
+                n_tokens=c.n_tokens,
+                finish_reason=c.finish_reason,
+                status=verdicts[i].status,
+                strict_status=verdicts[i].strict_status,
+                reason=verdicts[i].reason,
+                stderr=verdicts[i].stderr,
+                behaviour=verdicts[len(candidates) + i].stdout if with_probe else "",
+            )
+            for i, c in enumerate(candidates)
+        ]
+    return rows
+
+
+def scored_candidates(
+    ranker: RewardRanker, iteration: int, problems: Sequence[Problem], candidates: Sequence[EvaluatedCandidate]
+) -> list[ScoredCandidate]:
+    """What the ranker of `iteration` says of each candidate."""
+    prompts = {p.id: p.prompt for p in problems}
+    with progress.task(f"score with ranker {iteration}", len(candidates)) as bar:
+        raw = ranker.score(
+            [prompts[c.problem_id] for c in candidates], [c.text for c in candidates], on_progress=bar.advance
+        )
+    return [
+        ScoredCandidate(c.policy, c.problem_id, c.index, iteration, float(r), float(p))
+        for c, r, p in zip(candidates, raw, ranker.probability(raw), strict=True)
+    ]
