@@ -13,14 +13,12 @@ And a candidate can make tests pass without being right: an `__eq__` that is alw
 expected values read from the caller's frame. The answer to these is tests in another process.
 """
 
+import _signal
 import atexit
 import gc
 import linecache
 import os
-import random
-import signal
 import sys
-import threading
 import traceback
 import types
 from typing import NamedTuple, NoReturn
@@ -28,7 +26,7 @@ from typing import NamedTuple, NoReturn
 from rewardranker.execution.sandbox import isolation
 
 KEY_BYTES = 16
-_CONTROL = 200  # above RLIMIT_NOFILE: no file that the program opens gets this number
+_CONTROL = isolation.MAX_FILES - 1
 _FILE = "program.py"
 _FLUSH_FAILED = 120  # as the interpreter exits when stdout can't be written
 
@@ -44,15 +42,12 @@ class Descriptors(NamedTuple):
 
 def run_program(source: bytearray, descriptors: Descriptors, *, memory_bytes: int, cpu_s: int) -> NoReturn:
     """Become the program: run `source` as `__main__`, then exit as the interpreter would."""
-    os.setsid()
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)
     os.dup2(descriptors.control, _CONTROL, inheritable=False)
     os.closerange(3, _CONTROL)
-    isolation.limit_resources(memory_bytes, cpu_s)
-    isolation.drop_capabilities()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    random.seed(0)
+    isolation.limit_program(memory_bytes, cpu_s)
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # `signal` would take ten times as long
     gc.enable()
     try:
         code = compile(bytes(source), _FILE, "exec", dont_inherit=True)
@@ -112,7 +107,8 @@ def _print_exception(error: BaseException, source: bytearray) -> None:
 def _shut_down(exit_code: int) -> int:
     """Wait for threads, run exit hooks and flush, as the interpreter does; the exit code that results."""
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if threading := sys.modules.get("threading"):
+            threading._shutdown()
         atexit._run_exitfuncs()
     except BaseException as e:
         traceback.print_exception(e)

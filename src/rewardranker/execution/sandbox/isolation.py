@@ -39,6 +39,8 @@ _LAST_CAPABILITY = 63
 
 _NOBODY = 65534
 _SYSTEM = ("bin", "sbin", "lib", "lib64")  # links into /usr on most systems
+MAX_FILES = 64
+_MAX_PROCESSES = 64
 _TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
 
 
@@ -77,13 +79,12 @@ def enter(interpreter: Path, parent_pid: int) -> None:
     if guarded:
         _guard(guarded, parent)
     os.close(parent)
+    os.setsid()  # a program that signals its process group must not reach the guard
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _new_root(sources)
     _check(_libc.sethostname(b"sandbox", 7), "sethostname")
-    for capability in range(_LAST_CAPABILITY + 1):
-        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-    seccomp.install()
-    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+    _limit_slot()
+    _drop_privileges()
 
 
 def _new_namespaces() -> None:
@@ -209,33 +210,41 @@ def _mount_proc(path: str) -> None:
     Without it programs lack /proc, and no isolation.
     """
     try:
-        _mount("proc", path, "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "hidepid=2")
+        _mount("proc", path, "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     except PermissionError:
         return
     Path(path, "sys/user/max_user_namespaces").write_text("0")
     _mount("proc", path, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
 
 
-def drop_capabilities() -> None:
-    """Give up every capability inside the namespaces, for good (the fork server keeps its own)."""
+def _drop_privileges() -> None:
+    """Give up, for good, all that lets this process change its namespaces, its files or its memory's privacy."""
+    for capability in range(_LAST_CAPABILITY + 1):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(bytes(24))), "capset")
-    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "prctl")  # the fork server may read our /proc entries
+    seccomp.install()
+    # Programs have our uid; not dumpable, we are closed to them: /proc/1/mem and the like.
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
-def limit_resources(memory_bytes: int, cpu_s: int) -> None:
-    """Limit this process and, each for itself, those it starts."""
-    limits = {
-        resource.RLIMIT_AS: memory_bytes,
-        resource.RLIMIT_CPU: cpu_s,
-        resource.RLIMIT_FSIZE: 16 << 20,
-        resource.RLIMIT_NOFILE: 64,
-        resource.RLIMIT_NPROC: 64,
-        resource.RLIMIT_CORE: 1,  # not 0: a host whose core_pattern is a pipe would dump all the same
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_SIGPENDING: 256,
-    }
-    for which, wanted in limits.items():
-        hard = resource.getrlimit(which)[1]
-        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(which, (value, value))
+def _limit_slot() -> None:
+    """Set the limits that the fork server and its programs share; each holds for one process."""
+    _limit(resource.RLIMIT_FSIZE, 16 << 20)
+    _limit(resource.RLIMIT_NOFILE, MAX_FILES)
+    _limit(resource.RLIMIT_CORE, 1)  # not 0: a host whose core_pattern is a pipe would dump all the same
+    _limit(resource.RLIMIT_MEMLOCK, 0)
+    _limit(resource.RLIMIT_SIGPENDING, 256)
+
+
+def limit_program(memory_bytes: int, cpu_s: int) -> None:
+    """Set the limits of a program: memory and CPU seconds of each of its processes, and how many there may be."""
+    _limit(resource.RLIMIT_AS, memory_bytes)
+    _limit(resource.RLIMIT_CPU, cpu_s)
+    _limit(resource.RLIMIT_NPROC, _MAX_PROCESSES)
+
+
+def _limit(which: int, wanted: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(which, (value, value))

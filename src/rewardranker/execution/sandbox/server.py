@@ -60,7 +60,7 @@ _COMMON_MODULES = (
         "fractions",
     ),
     *("functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re"),
-    *("statistics", "string", "textwrap", "threading", "time", "traceback", "types", "typing"),
+    *("statistics", "string", "textwrap", "time", "traceback", "types", "typing"),
 )
 
 
@@ -85,8 +85,11 @@ def main(parent_pid: int) -> None:
 
 def _prepare_interpreter() -> None:
     """Make this interpreter what a freshly started one would be to a program, with common modules loaded."""
-    for name in _COMMON_MODULES:
+    register_at_fork, os.register_at_fork = os.register_at_fork, lambda **_: None  # type: ignore[assignment]
+    for name in _COMMON_MODULES:  # random would ask to be seeded anew in each child
         __import__(name)
+    os.register_at_fork = register_at_fork
+    sys.modules["random"].seed(0)
     import site
 
     site.setquit()
