@@ -58,7 +58,9 @@ def pad_right(rows: Sequence[Tokens], value: int, device: torch.device) -> tuple
         tokens [N, T], filled with `value` on the right, and mask [N, T], True on the rows' own tokens.
     """
     lengths = torch.tensor([len(row) for row in rows])
-    tokens = pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+    tokens = pad_sequence(
+        [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=value
+    )
     mask = torch.arange(tokens.shape[1]) < lengths[:, None]
     return tokens.to(device), mask.to(device)
 
@@ -132,19 +134,16 @@ def completion_logprobs(
     completions: Sequence[Tokens],
     owners: Sequence[int],
     temperature: float = 1.0,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """Log-probabilities, in nats, of the completions' tokens given their prompts; gradients flow.
 
     Arguments are those of `continuation_states`; no completion is empty.
 
     Returns:
-        log-probabilities [N, T], 0 on padding; entropies [N, T] of the distribution that each token was
-        drawn from, without gradient, 0 on padding; mask [N, T], True on the completions' tokens.
+        log-probabilities [N, T], 0 on padding, and mask [N, T], True on the completions' tokens.
     """
     tokens, mask = pad_right(completions, 0, model.device)
     logits = continuation_states(model, prompts, [row[:-1] for row in completions], owners).float()
     logprobs = torch.log_softmax(logits / temperature, dim=-1)
-    with torch.no_grad():
-        entropies = -(logprobs.exp() * logprobs).sum(-1) * mask
     picked = logprobs.gather(-1, tokens[..., None])[..., 0]
-    return picked * mask, entropies, mask
+    return picked * mask, mask

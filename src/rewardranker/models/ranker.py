@@ -145,7 +145,7 @@ class RewardRanker:
         """
         lengths = torch.tensor([len(row) for row in completions], device=self.model.device)
         if self.head == "likelihood":
-            logprobs, _, _ = completion_logprobs(self.model, prompts, completions, owners)
+            logprobs, _ = completion_logprobs(self.model, prompts, completions, owners)
             return logprobs.sum(1) / lengths
         states = continuation_states(self.model.base_model, prompts, completions, owners)
         last = states[torch.arange(len(lengths), device=states.device), lengths]

@@ -113,8 +113,8 @@ def train_ppo(
     Returns:
         one row for each number of rounds done, 0 to `iterations` (fewer when KL exceeds `max_kl`): round;
         score (mean raw score of its rollouts), reward (mean normalised score), kl (mean over completions,
-        summed over tokens, nats), entropy (mean over tokens, nats), length (mean tokens), ended (share that
-        ended in time), pass (None where not measured), tokens (computed in the round), and of the update that
+        summed over tokens, nats), entropy (estimated from the rollouts, mean over tokens, nats), length (mean
+        tokens), ended (share that ended in time), pass (None where not measured), tokens (computed in the round), and of the update that
         followed: clip_fraction, approx_kl (mean over tokens between old and new policy), value_loss; None
         where there was no update, or no critic.
 
@@ -220,10 +220,10 @@ def _evaluate(
     batch = _Batch(
         [prompts[p] for p in numbers], [r.ids for r in rollouts], [numbers[r.problem] for r in rollouts]
     )
-    old, entropies, mask = completion_logprobs(
+    old, mask = completion_logprobs(
         policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
     )
-    base, _, _ = completion_logprobs(
+    base, _ = completion_logprobs(
         reference.model, batch.prompts, batch.completions, batch.owners, config.temperature
     )
     kl = kl_k1(old, base)
@@ -247,7 +247,7 @@ def _evaluate(
         "score": float(raw.mean()),
         "reward": float(normal.mean()),
         "kl": float(kl.sum(1).mean()),
-        "entropy": float(entropies.sum()) / tokens,
+        "entropy": -float(old.sum()) / tokens,
         "length": tokens / len(rollouts),
         "ended": float(ended.mean()),
         "tokens": tokens + sum(map(len, batch.prompts)),
@@ -281,7 +281,7 @@ def _update(
         order = rng.sample(range(count), count)
         for start in range(0, count, minibatch):
             batch, rows = experience.batch.take(order[start : start + minibatch])
-            new, _, mask = completion_logprobs(
+            new, mask = completion_logprobs(
                 policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
             )
             wide = mask.shape[1]

@@ -1,0 +1,136 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny import TEXTS, make_model, naive_logprobs
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from rewardranker.errors import UserError
+from rewardranker.models.generator import Generator
+from rewardranker.models.logprobs import encode_completions, encode_prompts
+from rewardranker.models.ranker import Calibration, RewardRanker
+
+PROMPTS = [TEXTS[0]] * 4 + [TEXTS[2]] * 3 + ["def f(xs):\n"] + [TEXTS[0]]
+COMPLETIONS = [TEXTS[1], TEXTS[3], "", "    return 1\n", TEXTS[3], TEXTS[1], "x", "    return xs\n", TEXTS[1]]
+
+
+@pytest.fixture(params=["likelihood", "scalar"])
+def ranker(request, tokenizer) -> RewardRanker:
+    generator = Generator(make_model(tokenizer, sharp=3.0), tokenizer)
+    return RewardRanker.from_generator(generator, request.param, seed=1)
+
+
+def sequences(ranker: RewardRanker) -> list[tuple[list[int], list[int]]]:
+    prompts, completions = (
+        encode_prompts(ranker.tokenizer, PROMPTS),
+        encode_completions(ranker.tokenizer, COMPLETIONS),
+    )
+    return list(zip(prompts, completions, strict=True))
+
+
+def test_scores_are_what_the_definition_says(ranker) -> None:
+    if ranker.head == "likelihood":
+        expected = [float(naive_logprobs(ranker.model, p, c).mean()) for p, c in sequences(ranker)]
+    else:  # the last token's logit, one sequence at a time
+        expected = [float(ranker.model(input_ids=torch.tensor([p + c])).logits) for p, c in sequences(ranker)]
+    scores = ranker.score(PROMPTS, COMPLETIONS)
+    assert scores.dtype == np.float64
+    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    assert len(np.unique(scores.round(4))) == 8  # the repeated pair scores the same, all others differ
+
+
+def test_scores_do_not_depend_on_batch_order_or_neighbours(ranker) -> None:
+    expected = ranker.score(PROMPTS, COMPLETIONS)
+    for size in (1, 2, 5):
+        np.testing.assert_allclose(ranker.score(PROMPTS, COMPLETIONS, batch_size=size), expected, atol=1e-5)
+    order = np.random.default_rng(0).permutation(len(PROMPTS))
+    mixed = ranker.score([PROMPTS[i] for i in order], [COMPLETIONS[i] for i in order])
+    np.testing.assert_allclose(mixed, expected[order], atol=1e-5)
+    alone = [ranker.score([p], [c])[0] for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
+    np.testing.assert_allclose(alone, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_plain_transformers_gives_the_same_scores_on_either_padding_side(ranker, tmp_path, side) -> None:
+    ranker.save(tmp_path / "ranker")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "ranker", padding_side=side)
+    batch = tokenizer.pad({"input_ids": [p + c for p, c in sequences(ranker)]}, return_tensors="pt")
+    if ranker.head == "scalar":
+        model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ranker")
+        assert model.config.num_labels == 1
+        found = model(**batch).logits[:, 0]
+    else:
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / "ranker")
+        position_ids = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
+        logprobs = model(**batch, position_ids=position_ids).logits.log_softmax(-1)[:, :-1]
+        token = logprobs.gather(-1, batch["input_ids"][:, 1:, None])[..., 0]
+        found = []
+        for row, mask, (p, c) in zip(token, batch["attention_mask"], sequences(ranker), strict=True):
+            first = int(mask.argmax())
+            found.append(row[first + len(p) - 1 : first + len(p) + len(c) - 1].mean())
+        found = torch.stack(found)
+    np.testing.assert_allclose(found.detach(), ranker.score(PROMPTS, COMPLETIONS), atol=1e-5)
+
+
+def test_save_and_load(ranker, tmp_path) -> None:
+    ranker.calibration = Calibration(slope=2.0, intercept=-0.5, mean=0.1, std=3.0)
+    ranker.save(tmp_path / "ranker")
+    loaded = RewardRanker.from_pretrained(tmp_path / "ranker")
+    assert (loaded.head, loaded.calibration) == (ranker.head, ranker.calibration)
+    expected = ranker.score(PROMPTS, COMPLETIONS)
+    np.testing.assert_allclose(loaded.score(PROMPTS, COMPLETIONS), expected, atol=1e-6)
+    np.testing.assert_allclose(ranker.copy().score(PROMPTS, COMPLETIONS), expected, atol=1e-6)
+
+
+def test_a_scalar_head_is_decided_by_the_seed(generator) -> None:
+    heads = [RewardRanker.from_generator(generator, "scalar", seed).model.score.weight for seed in (1, 1, 2)]
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_rank_orders_best_first_and_keeps_ties_in_place(ranker) -> None:
+    completions = ["    return 1\n", TEXTS[1], "    return 1\n", TEXTS[3]]
+    ranked = ranker.rank(TEXTS[0], completions)
+    assert sorted(i for i, _ in ranked) == [0, 1, 2, 3]
+    raws = [score.raw for _, score in ranked]
+    assert raws == sorted(raws, reverse=True)
+    assert [i for i, _ in ranked].index(0) < [i for i, _ in ranked].index(2)
+    for i, score in ranked:
+        assert score.raw == pytest.approx(ranker.score([TEXTS[0]], [completions[i]])[0], abs=1e-5)
+        assert 0 < score.probability < 1
+    assert ranker.rank(TEXTS[0], []) == []
+
+
+def test_probabilities_are_the_calibrated_sigmoid(ranker) -> None:
+    ranker.calibration = Calibration(slope=2.0, intercept=1.0)
+    raw = np.array([-1000.0, -0.5, 0.0, 1000.0])
+    np.testing.assert_allclose(ranker.probability(raw), [0, 0.5, 1 / (1 + np.exp(-1)), 1])
+
+
+def test_progress_counts_completions(ranker) -> None:
+    seen: list[int] = []
+    ranker.score(PROMPTS, COMPLETIONS, batch_size=5, on_progress=seen.append)
+    assert len(seen) == 2
+    assert sum(seen) == len(PROMPTS)
+
+
+def test_what_does_not_fit_is_refused_not_cut(ranker) -> None:
+    with pytest.raises(UserError, match=r"completion 2 of 2.*context of 96"):
+        ranker.score([TEXTS[0], TEXTS[0]], ["    return 1\n", "q" * 95])
+
+
+def test_folders_that_hold_no_ranker(generator, ranker, tmp_path) -> None:
+    generator.save(tmp_path / "model")
+    with pytest.raises(UserError, match=r"rewardranker\.json is missing"):
+        RewardRanker.from_pretrained(tmp_path / "model")
+    settings = tmp_path / "model" / "rewardranker.json"
+    settings.write_text("{}")
+    with pytest.raises(UserError, match="not the settings of a ranker"):
+        RewardRanker.from_pretrained(tmp_path / "model")
+    settings.write_text(json.dumps({"head": "vector", "calibration": {}}))
+    with pytest.raises(UserError, match="vector"):
+        RewardRanker.from_pretrained(tmp_path / "model")
+    settings.write_text(json.dumps({"head": "scalar", "calibration": {}}))
+    with pytest.raises(UserError, match=r"no weights for score\.weight"):
+        RewardRanker.from_pretrained(tmp_path / "model")
