@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - tables of programs
 """Attacks on the sandbox: each program passes if, and only if, what it tries is refused."""
 
 import os
@@ -61,7 +62,8 @@ REACHING_OUT = {
     "keyring": CALL + "refused(lambda: syscall(248, b'user', b'a', b'b', 1, -2))",
     "userfaultfd": CALL + "refused(lambda: syscall(323, 0))",
     "shared memory": CALL + "refused(lambda: syscall(29, 42, 4096, 0o1666))",
-    "message queue": CALL + "refused(lambda: syscall(68, 42, 0o1666)); refused(lambda: syscall(240, b'q', 66, 384, 0))",
+    "message queue": CALL
+    + "refused(lambda: syscall(68, 42, 0o1666)); refused(lambda: syscall(240, b'q', 66, 384, 0))",
     "terminal input": "import fcntl; refused(lambda: fcntl.ioctl(0, 0x5412, b'x'))",
 }
 
@@ -146,7 +148,10 @@ LEFT_BEHIND = {
         "os.fork() or time.sleep(60)",
         "import os; assert {p for p in os.listdir('/proc') if p.isdigit()} == {'1', str(os.getpid())}",
     ),
-    "random state": ("import random; random.seed(99); random.random()", "import random; assert random.random() == {r}"),
+    "random state": (
+        "import random; random.seed(99); random.random()",
+        "import random; assert random.random() == {r}",
+    ),
     "a patched builtin": ("import builtins; builtins.len = lambda x: 7", "assert len([]) == 0"),
 }
 
@@ -169,7 +174,10 @@ def test_hash_seed_and_random_state_are_fixed(sandbox):
 
 EXHAUSTING = {
     "fork bomb": ("import os\nwhile True:\n    os.fork()", "timeout", "failed"),
-    "thread bomb": ("import threading, time\nwhile 1: threading.Thread(target=time.sleep, args=(9,)).start()", "timeout"),
+    "thread bomb": (
+        "import threading, time\nwhile 1: threading.Thread(target=time.sleep, args=(9,)).start()",
+        "timeout",
+    ),
     "memory bomb": ("x = bytearray(1 << 20)\nwhile True:\n    x += x", "failed"),
     "memory in children": ("import os\nfor i in range(20): os.fork()\nx = bytearray(300 << 20)", "failed"),
     "big file": ("f = open('/tmp/f', 'wb')\nwhile True:\n    f.write(bytes(1 << 20)); f.flush()", "failed"),
@@ -180,11 +188,17 @@ EXHAUSTING = {
         "import signal\nfor s in range(1, 32):\n    s in (9, 19) or signal.signal(s, signal.SIG_IGN)\nwhile 1:\n    pass",
         "timeout",
     ),
-    "thread that goes on": ("import threading, time; threading.Thread(target=time.sleep, args=(99,)).start()", "timeout"),
+    "thread that goes on": (
+        "import threading, time; threading.Thread(target=time.sleep, args=(99,)).start()",
+        "timeout",
+    ),
     "stopped": ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "timeout"),
     "segfault": ("import ctypes; ctypes.string_at(0)", "failed"),
     "deep recursion": ("def f(): f()\nf()", "failed"),
-    "stack overflow": ("import sys; sys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)", "failed"),
+    "stack overflow": (
+        "import sys; sys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)",
+        "failed",
+    ),
     "parser bomb": ("(" * 100_000, "syntax_error", "failed"),
     "expression bomb": ("-" * 100_000 + "1", "syntax_error", "failed"),
     "kills itself": ("import os; os.kill(os.getpid(), 9)", "failed"),

@@ -2,10 +2,10 @@
 
 The proof. Before the program starts, the child draws a random 16-byte key and sends it to the server; when
 the program's code has returned, it sends the key again. The server takes a program for finished only if it
-received exactly these 32 bytes. While the program runs, the key is on the evaluation stack of the frame that
-called it and nowhere else: in no variable, in no container, and not in the channel (a socket, so that it
-cannot be reopened through /proc as a pipe can). `sys.exit`, `os._exit`, a signal, an `atexit` hook, an `exec`
-and an exception lose it.
+received exactly these two messages, and from this process. While the program runs, the key is on the
+evaluation stack of the frame that called it and nowhere else: in no variable, in no container, and not in the
+channel (a socket, so that it cannot be reopened through /proc as a pipe can). `sys.exit`, `os._exit`, a
+signal, an `atexit` hook, an `exec` and an exception lose it.
 
 What can still forge it, because the program shares its process with its judge: native code (ctypes) that
 searches the interpreter's memory, and a trace function that jumps over the tests (`frame.f_lineno = ...`).
@@ -13,7 +13,7 @@ And a candidate can make tests pass without being right: an `__eq__` that is alw
 expected values read from the caller's frame. The answer to these is tests in another process.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import atexit
 import gc
 import linecache
@@ -50,6 +50,8 @@ def run_program(source: bytearray, descriptors: Descriptors, *, memory_bytes: in
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # `signal` would take ten times as long
     gc.enable()
     try:
+        if 0 in source:  # a ValueError from some versions of `compile`, and always this from a file
+            raise SyntaxError("source code cannot contain null bytes")
         code = compile(bytes(source), _FILE, "exec", dont_inherit=True)
     except BaseException as e:
         _print_exception(e.with_traceback(None), source)

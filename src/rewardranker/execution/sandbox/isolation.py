@@ -218,7 +218,7 @@ def _mount_proc(path: str) -> None:
 
 
 def _drop_privileges() -> None:
-    """Give up, for good, all that lets this process change its namespaces, its files or its memory's privacy."""
+    """Give up, for good, what lets this process change its namespaces, and close its memory."""
     for capability in range(_LAST_CAPABILITY + 1):
         _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
@@ -238,7 +238,7 @@ def _limit_slot() -> None:
 
 
 def limit_program(memory_bytes: int, cpu_s: int) -> None:
-    """Set the limits of a program: memory and CPU seconds of each of its processes, and how many there may be."""
+    """Limit a program: memory and CPU seconds of each of its processes, and how many there may be."""
     _limit(resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CPU, cpu_s)
     _limit(resource.RLIMIT_NPROC, _MAX_PROCESSES)

@@ -46,6 +46,7 @@ MAX_PATIENCE = 5
 """A program that waits for a busy CPU gets that time back, but after this many timeouts it ends anyway."""
 
 _KEPT_BYTES = 4 * 2048  # 2,048 characters of UTF-8
+_CREDENTIALS = struct.Struct("iII")  # of a message's sender: pid, uid, gid
 _COMMON_MODULES = (
     *(
         "abc",
@@ -85,7 +86,7 @@ def main(parent_pid: int) -> None:
 
 def _prepare_interpreter() -> None:
     """Make this interpreter what a freshly started one would be to a program, with common modules loaded."""
-    register_at_fork, os.register_at_fork = os.register_at_fork, lambda **_: None  # type: ignore[assignment]
+    register_at_fork, os.register_at_fork = os.register_at_fork, lambda **_: None
     for name in _COMMON_MODULES:  # random would ask to be seeded anew in each child
         __import__(name)
     os.register_at_fork = register_at_fork
@@ -172,7 +173,8 @@ class _Slot:
         out, err = self._stdout, self._stderr
         out.open()
         err.open()
-        control, child_control = socket.socketpair()
+        control, child_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         start = time.monotonic()
         pid = os.fork()
         if pid == 0:
@@ -188,9 +190,8 @@ class _Slot:
         ended = self._watch(pid, start, timeout_s)
         out.drain()
         err.drain()
-        control.setblocking(False)
-        steps = _steps(control)
-        control.close()
+        with control:
+            steps = _steps(control, pid)
         numbers = ended.timed_out, steps, not ended.clean, ended.returncode, ended.wall_s, ended.cpu_s
         reply = REPLY.pack(*numbers, out.length, err.length)
         self._connection.sendmsg([reply, out.kept[: out.length], err.kept[: err.length]])
@@ -230,15 +231,27 @@ class _Slot:
         return _Ended(timed_out, returncode, wall_s, cpu_s, clean=_wipe_tmp())
 
 
-def _steps(control: socket.socket) -> int:
-    """How far the program came, from what its child sent: nothing, its key, or its key twice."""
-    try:
-        proof = control.recv(4 * KEY_BYTES)
-    except BlockingIOError:
-        return NOT_STARTED
-    if len(proof) == 2 * KEY_BYTES and proof[:KEY_BYTES] == proof[KEY_BYTES:]:
+def _steps(control: socket.socket, pid: int) -> int:
+    """How far program `pid` came, from what it sent: nothing, its key, or its key twice.
+
+    The kernel names the sender of each message. Those of a program's own children do not count: a program
+    that forks at each decision would have one that guessed right.
+    """
+    sent = []
+    control.setblocking(False)  # every process that had the other end is gone: what was sent is here
+    while True:
+        try:
+            message, ancillary, _, _ = control.recvmsg(2 * KEY_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
+        except BlockingIOError:
+            break
+        if not ancillary:  # the end; an empty message would come with its sender
+            break
+        ((_, _, credentials),) = ancillary
+        if _CREDENTIALS.unpack(credentials)[0] == pid:
+            sent.append(message)
+    if len(sent) == 2 and len(sent[0]) == KEY_BYTES and sent[0] == sent[1]:
         return FINISHED
-    return STARTED if proof else NOT_STARTED
+    return STARTED if sent else NOT_STARTED
 
 
 def _waited_for_cpu_s(pid: int) -> float:

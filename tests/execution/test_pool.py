@@ -1,0 +1,180 @@
+"""Order, shared verdicts, replaced slots, and nothing left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from rewardranker.errors import UserError
+from rewardranker.execution import pool as pool_module
+from rewardranker.execution import slot as slot_module
+from rewardranker.execution.pool import Pool, Program, execute
+
+pytestmark = pytest.mark.usefixtures("isolation")
+
+
+def slot_processes(parent: int) -> list[int]:
+    """Processes of the slots that process `parent` started, by their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and f"server.main({parent})".encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def wait_until(condition, what: str) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.05)
+    raise AssertionError(what)
+
+
+def test_verdicts_come_in_order_and_progress_is_told():
+    programs = [Program("python", f"import time; time.sleep({0.2 / (i + 1)}); print({i})") for i in range(8)]
+    told: list[int] = []
+    verdicts = execute(programs, workers=3, on_progress=told.append)
+    assert [v.stdout for v in verdicts] == [f"{i}\n" for i in range(8)]
+    assert sum(told) == 8
+
+
+def test_nothing_to_run():
+    assert execute([], workers=1) == []
+
+
+def test_identical_programs_run_once_whatever_their_language_is_called():
+    programs = [Program("python", "import os; print(os.urandom(8).hex())"), Program("python", "print(1)")]
+    programs += [Program("py", programs[0].source), programs[0]]
+    a, b, c, d = execute(programs, workers=2)
+    assert a is c is d
+    assert b.stdout == "1\n"
+
+
+def test_a_language_that_is_not_here_is_unavailable():
+    (verdict,) = execute([Program("cobol", "x")], workers=1)
+    assert (verdict.status, verdict.strict_status) == ("unavailable", "unavailable")
+    assert "cobol" in verdict.reason
+
+
+def test_a_pool_is_used_again_and_again():
+    with Pool(workers=2) as pool:
+        for call in range(5):
+            verdicts = dict(pool.run([Program("python", f"assert {i} != {call}") for i in range(10)]))
+            assert [i for i in range(10) if not verdicts[i].passed] == [call]
+    assert slot_processes(os.getpid()) == []
+
+
+def test_a_call_that_is_left_in_the_middle_does_not_disturb_the_next():
+    with Pool(workers=2) as pool:
+        for _ in pool.run(
+            [Program("python", f"import time; time.sleep({i / 10}); print('old')") for i in range(9)]
+        ):
+            break
+        assert [v.stdout for _, v in pool.run([Program("python", "print('new')")])] == ["new\n"]
+
+
+def kill_slots_when_running() -> None:
+    for pid in slot_processes(os.getpid()):
+        os.kill(pid, signal.SIGKILL)
+
+
+def test_the_program_of_a_slot_that_dies_runs_again():
+    slow = [Program("python", f"import time; time.sleep(1); print({i})") for i in range(2)]
+    with Pool(workers=3) as pool:
+        results = {}
+        for index, verdict in pool.run([Program("python", "print('first')"), *slow]):
+            if index == 0:
+                kill_slots_when_running()
+            results[index] = verdict.stdout
+    assert results == {0: "first\n", 1: "0\n", 2: "1\n"}
+
+
+def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
+    send = slot_module.Slot.send
+
+    def send_and_kill(self, *arguments):
+        send(self, *arguments)
+        self.kill()
+
+    with Pool(workers=1) as pool:
+        monkeypatch.setattr(slot_module.Slot, "send", send_and_kill)
+        ((_, verdict),) = pool.run([Program("python", "import time; time.sleep(9)")])
+        monkeypatch.undo()
+        assert (verdict.status, verdict.strict_status) == ("error", "error")
+        assert "3 times" in verdict.reason
+        assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
+
+
+def test_a_slot_that_hangs_is_replaced(monkeypatch):
+    monkeypatch.setattr(pool_module, "longest_s", lambda timeout_s: 1.0)
+    with Pool(workers=1) as pool:
+        slot = pool._slots[0]
+        (inner,) = (int(p) for p in _children(slot._process.pid))
+        os.kill(inner, signal.SIGSTOP)
+        assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
+        assert pool._slots[0] is not slot
+
+
+def _children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def test_time_spent_waiting_for_a_busy_cpu_is_given_back():
+    cores = len(os.sched_getaffinity(0))
+    busy = [
+        Program("python", f"import time\nwhile time.process_time() < 0.6: pass  # {i}")
+        for i in range(3 * cores)
+    ]
+    verdicts = execute(busy, timeout_s=1.2, workers=3 * cores)
+    assert [v.strict_status for v in verdicts] == ["passed"] * len(busy)
+
+
+PARENT = """
+import os, sys
+from rewardranker.execution.pool import Pool, Program
+with Pool(timeout_s=60, workers=2) as pool:
+    print("ready", flush=True)
+    list(pool.run([Program("python", f"import os, time\\nos.fork()\\ntime.sleep(50 + {i})") for i in range(4)]))
+"""
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_parent_that_is_stopped_leaves_no_process(blow):
+    before = {p.name for p in Path("/dev/shm").iterdir()}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        wait_until(lambda: len(slot_processes(parent.pid)) >= 8, "the programs did not start")
+    finally:
+        parent.send_signal(blow)
+    parent.wait(timeout=20)
+    parent.stdout.close()
+    wait_until(lambda: not slot_processes(parent.pid), "processes are left")
+    assert {p.name for p in Path("/dev/shm").iterdir()} == before
+
+
+def test_without_a_sandbox_nothing_is_run(monkeypatch):
+    monkeypatch.setattr(
+        slot_module, "_STARTER", "import sys; sys.exit('namespaces are not allowed')  # {root} {pid}"
+    )
+    with pytest.raises(UserError, match=r"no sandbox .* namespaces are not allowed"):
+        execute([Program("python", "")])
+
+
+def test_a_sandbox_that_leaks_is_refused(monkeypatch):
+    leaking = "from rewardranker.execution.sandbox import isolation, server; isolation._new_root = len; "
+    starter = slot_module._STARTER.replace("from rewardranker.execution.sandbox import server; ", leaking)
+    monkeypatch.setattr(slot_module, "_STARTER", starter)
+    with pytest.raises(UserError, match="self-test: a program in it reached host files"):
+        execute([Program("python", "")])
+    assert slot_processes(os.getpid()) == []

@@ -1,0 +1,76 @@
+"""The filter, run by a small interpreter of its instructions."""
+
+import errno
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from rewardranker.execution.sandbox import seccomp
+
+ALLOW, FAIL, KILL = 0x7FFF0000, 0x00050000, 0x80000000
+ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+
+def decide(machine: str, number: int, *arguments: int, architecture: int | None = None) -> int:
+    """What the filter for `machine` answers to a system call."""
+    architecture = ARCHITECTURES[machine] if architecture is None else architecture
+    values = [a & (1 << 64) - 1 for a in (*arguments, *[0] * 6)][:6]
+    data = struct.pack("=IIQ6Q", number, architecture, 0, *values)
+    code = list(struct.iter_unpack("=HBBI", seccomp.build_filter(machine)))
+    at, accumulator = 0, 0
+    while True:
+        operation, if_true, if_false, constant = code[at]
+        at += 1
+        if operation == 0x06:
+            return constant
+        if operation == 0x20:
+            (accumulator,) = struct.unpack_from("=I", data, constant)
+            continue
+        holds = {
+            0x15: accumulator == constant,
+            0x35: accumulator >= constant,
+            0x45: bool(accumulator & constant),
+        }[operation]
+        at += if_true if holds else if_false
+
+
+@pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1)])
+def test_denied_calls_fail_and_the_rest_is_allowed(machine, column):
+    denied = {numbers[column] for numbers in seccomp._DENIED.values()} - {None}
+    special = {435, *(n[column] for n in (seccomp._PRLIMIT64, seccomp._CLONE, seccomp._IOCTL))}
+    for number in range(600):
+        expected = FAIL | errno.EPERM if number in denied else ALLOW
+        if number not in special:
+            assert decide(machine, number) == expected
+
+
+@pytest.mark.parametrize(("machine", "column"), [("x86_64", 0), ("aarch64", 1)])
+def test_arguments_decide(machine, column):
+    clone, prlimit, ioctl = (n[column] for n in (seccomp._CLONE, seccomp._PRLIMIT64, seccomp._IOCTL))
+    assert decide(machine, clone, 17) == ALLOW
+    assert decide(machine, clone, 0x10000000 | 17) == FAIL | errno.EPERM
+    assert decide(machine, 435) == FAIL | errno.ENOSYS
+    assert decide(machine, prlimit, 0, 7) == ALLOW
+    assert decide(machine, prlimit, 1, 7) == FAIL | errno.EPERM
+    assert decide(machine, ioctl, 0, 0x5401) == ALLOW
+    assert decide(machine, ioctl, 0, 0x5412) == FAIL | errno.EPERM
+
+
+def test_other_ways_into_the_kernel_are_closed():
+    assert decide("x86_64", 1, architecture=0x40000003) == KILL  # 32-bit calls have other numbers
+    assert decide("x86_64", 0x40000000 | 41) == FAIL | errno.EPERM  # x32
+
+
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [("x86_64-linux-gnu/asm/unistd_64.h", 0), ("asm-generic/unistd.h", 1)],
+)
+def test_numbers_are_those_of_the_kernel(header, column):
+    path = Path("/usr/include", header)
+    if not path.exists():
+        pytest.skip(f"{path} is not installed")
+    known = {name: int(n) for name, n in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", path.read_text())}
+    for name, numbers in seccomp._DENIED.items():
+        assert numbers[column] in (None, known.get(name, numbers[column])), name
