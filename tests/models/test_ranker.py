@@ -31,9 +31,11 @@ def sequences(ranker: RewardRanker) -> list[tuple[list[int], list[int]]]:
 
 def test_scores_are_what_the_definition_says(ranker) -> None:
     if ranker.head == "likelihood":
-        expected = [float(naive_logprobs(ranker.model, p, c).mean()) for p, c in sequences(ranker)]
+        expected = [float(naive_logprobs(ranker.model, p, c).detach().mean()) for p, c in sequences(ranker)]
     else:  # the last token's logit, one sequence at a time
-        expected = [float(ranker.model(input_ids=torch.tensor([p + c])).logits) for p, c in sequences(ranker)]
+        expected = [
+            float(ranker.model(input_ids=torch.tensor([p + c])).logits.detach()) for p, c in sequences(ranker)
+        ]
     scores = ranker.score(PROMPTS, COMPLETIONS)
     assert scores.dtype == np.float64
     np.testing.assert_allclose(scores, expected, atol=1e-5)

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+import torch
+
+from rewardranker.errors import UserError
+from rewardranker.models.generator import Generator
+from rewardranker.models.ranker import Calibration, RewardRanker
+from rewardranker.models.tokenizer import train_tokenizer
+from rewardranker.recipe import PPO, SFT, Reward
+from rewardranker.training.ppo import _Batch, _Critic, train_ppo
+from rewardranker.training.reward import train_reward
+from rewardranker.training.sft import train_sft
+
+QUICK = {"iterations": 10, "prompts": 10, "samples": 4, "minibatch": 20, "learning_rate": 2e-3, "kl": 0.02}
+
+
+@pytest.fixture
+def policy(generator, examples) -> Generator:
+    """Knows the form of the answers, and copies the number some of the time."""
+    guesses = [(p, c.replace(c[-2], d)) for p, c in examples for d in "0123456789"]
+    train_sft(generator, guesses + 6 * examples, SFT(epochs=12, batch_size=32, learning_rate=5e-3), seed=1)
+    return generator
+
+
+@pytest.fixture
+def ranker(policy, groups) -> RewardRanker:
+    return train_reward(
+        policy, groups, Reward(epochs=40, groups_per_batch=4, learning_rate=3e-3, validation=0.0), seed=1
+    )[0]
+
+
+def right(policy: Generator, problems) -> float:
+    drawn = policy.sample(problems, n=20, temperature=1, max_new_tokens=8, seed=5, policy="", batch_size=200)
+    return float(np.mean([c.text == f"    return {c.problem_id[-1]}\n" for c in drawn]))
+
+
+@pytest.mark.parametrize("advantage", ["gae", "rloo"])
+def test_it_raises_score_and_pass_rate(policy, ranker, problems, advantage) -> None:
+    before = {k: v.clone() for k, v in ranker.model.state_dict().items()}
+    history = train_ppo(
+        policy, ranker, problems, PPO(advantage=advantage, check_every=5, **QUICK), seed=1, max_new_tokens=8,
+        pass_rate=lambda current: right(current, problems),
+    )  # fmt: skip
+    assert [row["round"] for row in history] == list(range(11))
+    assert history[-1]["score"] > history[0]["score"] + 0.2
+    assert history[-1]["pass"] > history[0]["pass"] + 0.1
+    assert [row["round"] for row in history if row["pass"] is not None] == [0, 5, 10]
+    assert history[0]["kl"] == pytest.approx(0, abs=1e-5)  # the policy is its own reference at the start
+    assert history[-1]["kl"] > 0.01
+    assert all(row["approx_kl"] >= 0 and 0 <= row["clip_fraction"] <= 1 for row in history[:-1])
+    assert history[-1]["approx_kl"] is None
+    assert (history[0]["value_loss"] is None) == (advantage == "rloo")
+    assert all(torch.equal(v, before[k]) for k, v in ranker.model.state_dict().items())
+    assert not policy.model.training
+
+
+def test_same_seed_same_policy(policy, ranker, problems) -> None:
+    config = PPO(**QUICK | {"iterations": 2})
+    histories = [
+        train_ppo(policy.copy(), ranker, problems, config, seed=s, max_new_tokens=8) for s in (1, 1, 2)
+    ]
+    assert histories[0] == histories[1] != histories[2]
+
+
+def test_it_stops_when_it_has_moved_too_far(policy, ranker, problems) -> None:
+    config = PPO(**QUICK | {"max_kl": 0.02, "learning_rate": 5e-3})
+    history = train_ppo(policy, ranker, problems, config, seed=1, max_new_tokens=8, pass_rate=lambda _: 0.5)
+    assert len(history) < 11
+    assert history[-1]["kl"] > 0.02
+    assert all(row["kl"] <= 0.02 for row in history[:-1])
+    assert history[-1]["pass"] == 0.5
+
+
+def test_scores_are_normalised_and_clamped_and_endless_rollouts_fined(policy, ranker, problems) -> None:
+    raw = ranker.calibration
+    ranker.calibration = Calibration(mean=raw.mean, std=raw.std / 1000)
+    config = PPO(**QUICK | {"iterations": 1, "reward_clip": 2.0, "kl": 0.0, "missing_eos": -7.0})
+    (row, _) = train_ppo(policy.copy(), ranker, problems, config, seed=1, max_new_tokens=8)
+    assert abs(row["reward"]) <= 2.0
+    (short, _) = train_ppo(policy.copy(), ranker, problems, config, seed=1, max_new_tokens=1)
+    assert short["ended"] < 0.5
+    assert short["length"] == 1.0
+
+
+def test_the_critic_starts_from_the_ranker_at_value_0(ranker) -> None:
+    critic = _Critic(ranker)
+    batch = _Batch([[3, 4], [5]], [[6, 7, 2], [8, 2], [9, 2]], [0, 0, 1])
+    assert critic.values(batch).shape == (3, 3)
+    assert (critic.values(batch) == 0).all()
+    for a, b in zip(critic.backbone.parameters(), ranker.model.base_model.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert a is not b
+
+
+def test_taking_prompts_from_a_batch() -> None:
+    batch = _Batch([[1], [2], [3]], [[10], [11], [20], [21], [30], [31]], [0, 0, 1, 1, 2, 2])
+    taken, rows = batch.take([2, 0])
+    assert taken == _Batch([[3], [1]], [[30], [31], [10], [11]], [0, 0, 1, 1])
+    assert rows.tolist() == [4, 5, 0, 1]
+
+
+def test_what_cannot_be_done_is_said(policy, ranker, problems) -> None:
+    with pytest.raises(UserError, match="no problem"):
+        train_ppo(policy, ranker, [], PPO(), seed=1, max_new_tokens=8)
+    with pytest.raises(UserError, match="samples"):
+        train_ppo(policy, ranker, problems, PPO(advantage="rloo", samples=1), seed=1, max_new_tokens=8)
+    stranger = RewardRanker(ranker.model, train_tokenizer(["other"], 270), "likelihood")
+    with pytest.raises(UserError, match="tokenizer"):
+        train_ppo(policy, stranger, problems, PPO(), seed=1, max_new_tokens=8)
