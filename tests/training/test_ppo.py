@@ -6,27 +6,33 @@ from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
+from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import PPO, SFT, Reward
 from rewardranker.training.ppo import _Batch, _Critic, train_ppo
 from rewardranker.training.reward import train_reward
 from rewardranker.training.sft import train_sft
 
-QUICK = {"iterations": 10, "prompts": 10, "samples": 4, "minibatch": 20, "learning_rate": 2e-3, "kl": 0.02}
+QUICK = {"iterations": 12, "prompts": 10, "samples": 12, "minibatch": 60, "learning_rate": 1e-3, "kl": 0.02}
 
 
 @pytest.fixture
 def policy(generator, examples) -> Generator:
     """Knows the form of the answers, and copies the number some of the time."""
     guesses = [(p, c.replace(c[-2], d)) for p, c in examples for d in "0123456789"]
-    train_sft(generator, guesses + 6 * examples, SFT(epochs=12, batch_size=32, learning_rate=5e-3), seed=1)
+    train_sft(generator, guesses + 6 * examples, SFT(epochs=30, batch_size=32, learning_rate=5e-3), seed=1)
     return generator
 
 
 @pytest.fixture
-def ranker(policy, groups) -> RewardRanker:
-    return train_reward(
-        policy, groups, Reward(epochs=40, groups_per_batch=4, learning_rate=3e-3, validation=0.0), seed=1
-    )[0]
+def ranker(policy, examples) -> RewardRanker:
+    """Knows every wrong digit of every problem."""
+    digits = [completion for _, completion in examples]
+    groups = [
+        PreferenceGroup(p, p, (c,), tuple(d for d in digits if d != c), ("",), ("",) * 9, "initial")
+        for p, c in examples
+    ]
+    config = Reward(epochs=60, groups_per_batch=10, max_per_side=9, learning_rate=5e-3, validation=0.0)
+    return train_reward(policy, groups, config, seed=1)[0]
 
 
 def right(policy: Generator, problems) -> float:
@@ -38,13 +44,13 @@ def right(policy: Generator, problems) -> float:
 def test_it_raises_score_and_pass_rate(policy, ranker, problems, advantage) -> None:
     before = {k: v.clone() for k, v in ranker.model.state_dict().items()}
     history = train_ppo(
-        policy, ranker, problems, PPO(advantage=advantage, check_every=5, **QUICK), seed=1, max_new_tokens=8,
+        policy, ranker, problems, PPO(advantage=advantage, check_every=6, **QUICK), seed=1, max_new_tokens=8,
         pass_rate=lambda current: right(current, problems),
     )  # fmt: skip
-    assert [row["round"] for row in history] == list(range(11))
+    assert [row["round"] for row in history] == list(range(13))
     assert history[-1]["score"] > history[0]["score"] + 0.2
     assert history[-1]["pass"] > history[0]["pass"] + 0.1
-    assert [row["round"] for row in history if row["pass"] is not None] == [0, 5, 10]
+    assert [row["round"] for row in history if row["pass"] is not None] == [0, 6, 12]
     assert history[0]["kl"] == pytest.approx(0, abs=1e-5)  # the policy is its own reference at the start
     assert history[-1]["kl"] > 0.01
     assert all(row["approx_kl"] >= 0 and 0 <= row["clip_fraction"] <= 1 for row in history[:-1])
@@ -65,7 +71,7 @@ def test_same_seed_same_policy(policy, ranker, problems) -> None:
 def test_it_stops_when_it_has_moved_too_far(policy, ranker, problems) -> None:
     config = PPO(**QUICK | {"max_kl": 0.02, "learning_rate": 5e-3})
     history = train_ppo(policy, ranker, problems, config, seed=1, max_new_tokens=8, pass_rate=lambda _: 0.5)
-    assert len(history) < 11
+    assert len(history) < 13
     assert history[-1]["kl"] > 0.02
     assert all(row["kl"] <= 0.02 for row in history[:-1])
     assert history[-1]["pass"] == 0.5
