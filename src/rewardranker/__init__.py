@@ -1,4 +1,4 @@
-"""RewardRanker: problems with tests go in; a ranker that picks right programs and a generator aligned to it come out.
+"""RewardRanker: problems with tests in; a ranker that picks right programs and a generator aligned to it out.
 
 The names below are loaded when first used, so that `import rewardranker` stays light (no torch).
 """
@@ -19,7 +19,7 @@ _PUBLIC = {
     "RewardRanker": "rewardranker.models.ranker",
 }
 
-__all__ = ["__version__", *_PUBLIC]
+__all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the keys are strings
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.problems.problem import Problem
-from rewardranker.problems.split import assign_splits
+from rewardranker.problems.split import assign_splits, refuse_evaluation_only
 from rewardranker.recipe import Recipe, to_toml
 from rewardranker.run import Cost, Run, Stage, environment, seed_for
 from rewardranker.tables import read_table, write_table
@@ -62,18 +62,24 @@ class Loop:
         """Run every stage that isn't done; return what metrics.json holds."""
         problems = self.problems()
         sft = self.sft(problems)
-        sampled = [self.sample(problems, sft)]
+        sampled = [self.sample("0-sample", sft, "sft", n=self.recipe.sampling.n, problems=problems)]
         rankers: list[Stage] = []
         aligned: list[Stage] = []
         mined: list[Stage] = []
         for i in range(1, self.recipe.iterations + 1):
             start = aligned[-1] if aligned and self.recipe.reward.start == "aligned" else sft
             rankers.append(self.reward(i, start, problems, sampled[0], mined))
-            aligned.append(self.align(i, sft, rankers[-1], problems, [sampled[0], *mined]))
+            aligned.append(self.align(i, sft, rankers[-1], problems, sampled))
             if i < self.recipe.iterations:
-                mined.append(self.mine(i, sft, aligned[-1], rankers[-1], problems, [sampled[0], *mined]))
-        longer = [self.sft_longer(sft, problems)] if self.recipe.evaluation.longer_sft_epochs else []
-        return self.evaluate(problems, sft, longer, rankers, aligned)
+                new = self.sample_again(i, sft, aligned[-1], problems)
+                mined.append(self.mine(i, rankers[-1], problems, sampled, new))
+                sampled.append(new)
+        policies = [(Policy("sft", "sft", 0), sft)]
+        if self.recipe.evaluation.longer_sft_epochs:
+            policies.append((Policy("sft-longer", "sft-longer", 0), self.sft_longer(sft, problems)))
+        policies += [(Policy(f"aligned-{i}", "aligned", i), stage) for i, stage in enumerate(aligned, 1)]
+        tested = [(policy, self.test(policy, stage, problems)) for policy, stage in policies]
+        return self.evaluate(problems, tested, rankers, aligned)
 
     def problems(self) -> Stage:
         """The problems of the run, each in a split; reference programs are verified in the sandbox."""
@@ -84,14 +90,17 @@ class Loop:
             if recipe.micro:
                 problems = micro_problems(recipe.micro, self.recipe.seed)
             else:
-                problems = assign_splits([p for file in recipe.files for p in load_problems(file)], recipe, seed)
+                problems = assign_splits(load_problems(*recipe.files), recipe, seed)
             if recipe.verify_references:
                 problems = self._verify(problems, cost)
             if not any(p.split == "reference" for p in problems):
                 raise UserError(
-                    "no problem with a reference program is left to train on; SFT needs some (field `reference` "
-                    'of your problems, split "reference")'
+                    "no problem with a reference program is left to train on; SFT needs some (field "
+                    '`reference` of your problems, split "reference")'
                 )
+            if not any(p.split == "test" for p in problems):
+                raise UserError("no problem has the split test; raise problems.test in the recipe")
+            refuse_evaluation_only([p for p in problems if p.split != "test"])
             write_table(folder / "problems.parquet", Problem, problems)
 
         files = {file: _digest(Path(file)) for file in recipe.files}
@@ -101,11 +110,17 @@ class Loop:
     def _verify(self, problems: Sequence[Problem], cost: Cost) -> list[Problem]:
         """`problems` without those whose reference fails; a few of the failures are printed."""
         known = [p for p in problems if p.reference is not None]
-        verdicts = self._run([Program(p.language, p.program(p.reference or "")) for p in known], "references", cost)
+        verdicts = self._run(
+            [Program(p.language, p.program(p.reference or "")) for p in known], "references", cost
+        )
         wrong = {p.id: v for p, v in zip(known, verdicts, strict=True) if not v.passed}
-        progress.console.print(f"  {len(known) - len(wrong)} of {len(known)} reference programs pass their tests")
+        progress.console.print(
+            f"  {len(known) - len(wrong)} of {len(known)} reference programs pass their tests"
+        )
         for problem_id, verdict in list(wrong.items())[:5]:
-            progress.console.print(f"  left out: {problem_id}: {verdict.strict_status} {verdict.reason}", markup=False)
+            progress.console.print(
+                f"  left out: {problem_id}: {verdict.strict_status} {verdict.reason}", markup=False
+            )
         return [p for p in problems if p.id not in wrong]
 
     def sft(self, problems: Stage) -> Stage:
@@ -121,14 +136,21 @@ class Loop:
             generator.save(folder / "model")
             write_json(folder / "history.json", history)
 
-        config = [recipe.sft.model_dump(), recipe.generator.model_dump(), _digest_checkpoint(recipe.generator.checkpoint), seed]
+        config = [
+            recipe.sft.model_dump(),
+            recipe.generator.model_dump(),
+            _digest_checkpoint(recipe.generator.checkpoint),
+            seed,
+        ]
         return self.run.stage("0-sft", work, config=config, inputs=[problems])
 
     def _new_generator(self, problems: Sequence[Problem], seed: int) -> Generator:
         source = self.recipe.generator
         if source.decoder is None:
             return Generator.from_pretrained(Path(source.checkpoint))
-        tokenizer = train_tokenizer((p.prompt + (p.reference or "") for p in problems), source.decoder.vocabulary)
+        tokenizer = train_tokenizer(
+            (p.prompt + (p.reference or "") for p in problems), source.decoder.vocabulary
+        )
         return Generator(build_decoder(source.decoder, tokenizer, seed), tokenizer)
 
     def sft_longer(self, sft: Stage, problems: Stage) -> Stage:
@@ -145,32 +167,47 @@ class Loop:
             generator.save(folder / "model")
             write_json(folder / "history.json", history)
 
-        return self.run.stage("0-sft-longer", work, config=[config.model_dump(), seed], inputs=[sft, problems])
+        return self.run.stage(
+            "0-sft-longer", work, config=[config.model_dump(), seed], inputs=[sft, problems]
+        )
 
-    def sample(self, problems: Stage, sft: Stage) -> Stage:
-        """The SFT policy's candidates for the training problems, executed."""
-        recipe, seed = self.recipe.sampling, seed_for(self.recipe.seed, "sample")
+    def sample(self, name: str, policy: Stage, policy_name: str, *, n: int, problems: Stage) -> Stage:
+        """A policy's candidates for the training problems, executed."""
+        seed = seed_for(self.recipe.seed, name)
 
         def work(folder: Path, cost: Cost) -> None:
-            candidates = self._sample(sft, _training(problems), "sft", recipe.n, seed, cost)
+            generator = Generator.from_pretrained(policy.path / "model")
+            candidates = self._candidates(
+                generator, _training(problems), policy_name, n=n, seed=seed, cost=cost
+            )
             write_table(folder / "candidates.parquet", ExecutedCandidate, candidates)
 
-        config = [recipe.model_dump(), self.recipe.execution.model_dump(exclude={"workers"}), seed]
-        return self.run.stage("0-sample", work, config=config, inputs=[problems, sft])
+        sampling = self.recipe.sampling.model_copy(update={"n": n})
+        config = [sampling.model_dump(), self._execution_config(), seed]
+        return self.run.stage(name, work, config=config, inputs=[problems, policy])
+
+    def sample_again(self, i: int, sft: Stage, aligned: Stage, problems: Stage) -> Stage:
+        """Stage D, first half: policy `i` samples (in the variant "fresh" the SFT policy, as a control)."""
+        n = self.recipe.mining.n
+        if self.recipe.variant == "fresh":
+            return self.sample(f"{i}-sample-sft", sft, "sft", n=n, problems=problems)
+        return self.sample(f"{i}-sample", aligned, f"aligned-{i}", n=n, problems=problems)
 
     def reward(self, i: int, start: Stage, problems: Stage, sampled: Stage, mined: Sequence[Stage]) -> Stage:
         """Stage B: train ranker `i` on everything known so far."""
         recipe, seed = self.recipe.reward, seed_for(self.recipe.seed, f"reward-{i}")
 
         def work(folder: Path, cost: Cost) -> None:
-            candidates = read_table(sampled.path / "candidates.parquet", ExecutedCandidate)
+            candidates = _candidates_of([sampled])
             training = _training(problems)
             groups = mining.initial_groups(training, candidates)
             if not groups:
                 raise UserError(_no_groups(len(training), candidates))
             for stage in mined:
                 groups += read_table(stage.path / "groups.parquet", PreferenceGroup)
-            ranker, report = train_reward(Generator.from_pretrained(start.path / "model"), groups, recipe, seed=seed)
+            ranker, report = train_reward(
+                Generator.from_pretrained(start.path / "model"), groups, recipe, seed=seed
+            )
             cost.tokens += report.pop("tokens")
             ranker.save(folder / "model")
             write_json(folder / "report.json", report)
@@ -191,10 +228,12 @@ class Loop:
 
         def work(folder: Path, cost: Cost) -> None:
             known = _problems(problems)
-            candidates = [c for s in sampled for c in read_table(s.path / "candidates.parquet", ExecutedCandidate)]
+            candidates = _candidates_of(sampled)
             examples = rft_examples(known, candidates, recipe.max_per_problem, seed)
             generator = Generator.from_pretrained(sft.path / "model")
-            history = train_sft(generator, examples, recipe, seed=seed, validation=_references(known, "development"))
+            history = train_sft(
+                generator, examples, recipe, seed=seed, validation=_references(known, "development")
+            )
             cost.tokens += recipe.epochs * generator.count_tokens(examples)
             generator.save(folder / "model")
             write_json(folder / "history.json", history)
@@ -212,7 +251,7 @@ class Loop:
             policy = Generator.from_pretrained(start.path / "model")
 
             def pass_rate(current: Generator) -> float:
-                found = self._candidates(current, checked, f"ppo-{i}", recipe.samples, seed, cost)
+                found = self._candidates(current, checked, f"ppo-{i}", n=recipe.samples, seed=seed, cost=cost)
                 return sum(c.passed for c in found) / max(len(found), 1)
 
             history = train_ppo(
@@ -231,77 +270,95 @@ class Loop:
         config = [recipe.model_dump(), self.recipe.sampling.max_new_tokens, seed]
         return self.run.stage(f"{i}-ppo", work, config=config, inputs=[start, ranker, problems])
 
-    def mine(
-        self, i: int, sft: Stage, aligned: Stage, ranker: Stage, problems: Stage, sampled: Sequence[Stage]
-    ) -> Stage:
-        """Stage D: policy `i` samples, everything is executed, ranker `i` scores; what is hard or new is kept."""
+    def mine(self, i: int, ranker: Stage, problems: Stage, earlier: Sequence[Stage], new: Stage) -> Stage:
+        """Stage D, second half: ranker `i` scores the new candidates; what is hard or newly right is kept."""
         recipe, variant = self.recipe.mining, self.recipe.variant
         seed = seed_for(self.recipe.seed, f"mine-{i}")
 
         def work(folder: Path, cost: Cost) -> None:
             training = _training(problems)
-            source, name = (sft, "sft") if variant == "fresh" else (aligned, f"aligned-{i}")
-            candidates = self._sample(source, training, name, recipe.n, seed, cost)
-            scores = self._score(RewardRanker.from_pretrained(ranker.path / "model"), training, candidates, cost)
-            earlier = [c for s in sampled for c in read_table(s.path / "candidates.parquet", ExecutedCandidate)]
-            groups, mined = mining.mine(
-                training, earlier, candidates, scores, recipe, variant, source=f"{variant}-{i}", seed=seed
+            candidates = _candidates_of([new])
+            scores = self._score(
+                RewardRanker.from_pretrained(ranker.path / "model"), training, candidates, cost
             )
-            write_table(folder / "candidates.parquet", ExecutedCandidate, candidates)
+            groups, mined = mining.mine(
+                training,
+                _candidates_of(earlier),
+                candidates,
+                scores,
+                recipe,
+                variant=variant,
+                source=f"{variant}-{i}",
+                seed=seed,
+            )
             write_table(folder / "groups.parquet", PreferenceGroup, groups)
             write_table(folder / "mined.parquet", mining.MinedProgram, mined)
-            kinds = [m.kind for m in mined]
-            counts = {kind: kinds.count(kind) for kind in sorted(set(kinds))}
+            counts = Counter(m.kind for m in mined)
             passed = sum(c.passed for c in candidates)
             write_json(
                 folder / "summary.json",
                 {"sampled": len(candidates), "passed": passed, "groups": len(groups), **counts},
             )
 
-        config = [recipe.model_dump(), variant, self.recipe.sampling.max_new_tokens, seed]
-        inputs = [sft, aligned, ranker, problems, *sampled]
-        return self.run.stage(f"{i}-mine", work, config=config, inputs=inputs)
+        config = [recipe.model_dump(), variant, seed]
+        return self.run.stage(f"{i}-mine", work, config=config, inputs=[ranker, problems, *earlier, new])
 
-    def evaluate(
-        self, problems: Stage, sft: Stage, longer: Sequence[Stage], rankers: Sequence[Stage], aligned: Sequence[Stage]
-    ) -> dict[str, Any]:
-        """Stage E: every policy samples the test problems, every ranker scores, every selector selects."""
-        recipe = self.recipe.evaluation
-        policies = [(Policy("sft", "sft", 0), sft)]
-        policies += [(Policy("sft-longer", "sft-longer", 0), stage) for stage in longer]
-        policies += [(Policy(f"aligned-{i}", "aligned", i), stage) for i, stage in enumerate(aligned, 1)]
+    def test(self, policy: Policy, stage: Stage, problems: Stage) -> Stage:
+        """Stage E, first half: a policy samples the test problems, everything is executed."""
+        recipe, seed = self.recipe.evaluation, seed_for(self.recipe.seed, f"test-{policy.name}")
 
         def work(folder: Path, cost: Cost) -> None:
-            test = [p for p in _problems(problems) if p.split == "test"]
-            if not test:
-                raise UserError("no problem has the split test; raise problems.test in the recipe")
-            candidates: list[EvaluatedCandidate] = []
-            scores: list[ScoredCandidate] = []
-            for policy, stage in policies:
-                seed = seed_for(self.recipe.seed, f"evaluate-{policy.name}")
-                drawn = evaluated_candidates(
-                    Generator.from_pretrained(stage.path / "model"),
-                    policy.name,
-                    test,
-                    recipe,
-                    self.recipe.sampling,
-                    self.recipe.execution,
-                    seed,
-                )
-                candidates += drawn
-                scored = [c for c in drawn if c.temperature == recipe.temperature]
-                for j, ranker in enumerate(rankers if policy.system != "sft-longer" else (), 1):
-                    scores += scored_candidates(RewardRanker.from_pretrained(ranker.path / "model"), j, test, scored)
+            test = _test(problems)
+            generator = Generator.from_pretrained(stage.path / "model")
+            candidates = evaluated_candidates(
+                generator,
+                policy.name,
+                test,
+                evaluation=recipe,
+                sampling=self.recipe.sampling,
+                execution=self.recipe.execution,
+                seed=seed,
+            )
             cost.tokens += sum(c.n_tokens for c in candidates)
             cost.executions += len(candidates) + sum(bool(c.behaviour) for c in candidates)
+            write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
+
+        drawn = recipe.model_dump(exclude={"bootstrap", "longer_sft_epochs"})
+        config = [drawn, self.recipe.sampling.model_dump(exclude={"n"}), self._execution_config(), seed]
+        return self.run.stage(f"test-{policy.name}", work, config=config, inputs=[problems, stage])
+
+    def evaluate(
+        self,
+        problems: Stage,
+        tested: Sequence[tuple[Policy, Stage]],
+        rankers: Sequence[Stage],
+        aligned: Sequence[Stage],
+    ) -> dict[str, Any]:
+        """Stage E, second half: every ranker scores, every selector selects."""
+        recipe = self.recipe.evaluation
+        variant = self.recipe.variant if self.recipe.iterations > 1 else None
+
+        def work(folder: Path, cost: Cost) -> None:
+            test = _test(problems)
+            candidates = [
+                c for _, s in tested for c in read_table(s.path / "candidates.parquet", EvaluatedCandidate)
+            ]
+            ranked = {policy.name for policy, _ in tested if policy.system != "sft-longer"}
+            scored = [c for c in candidates if c.temperature == recipe.temperature and c.policy in ranked]
+            scores: list[ScoredCandidate] = []
+            for i, stage in enumerate(rankers, 1):
+                scores += scored_candidates(
+                    RewardRanker.from_pretrained(stage.path / "model"), i, test, scored
+                )
+                cost.tokens += sum(c.n_tokens for c in scored)
             write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
             write_table(folder / "scores.parquet", ScoredCandidate, scores)
             metrics = summarise(
                 test,
                 candidates,
                 scores,
-                policies=[policy for policy, _ in policies],
-                variant=self.recipe.variant if self.recipe.iterations > 1 else None,
+                policies=[policy for policy, _ in tested],
+                variant=variant,
                 align=self.recipe.align,
                 temperature=recipe.temperature,
                 cool_temperature=recipe.cool_temperature,
@@ -310,8 +367,9 @@ class Loop:
             )
             write_json(folder / "metrics.json", metrics)
 
-        inputs = [problems, sft, *longer, *rankers, *aligned]
-        stage = self.run.stage("evaluate", work, config=[recipe.model_dump(), self.recipe.seed], inputs=inputs)
+        config = [recipe.model_dump(), self.recipe.seed, variant, self.recipe.align]
+        inputs = [problems, *(stage for _, stage in tested), *rankers]
+        stage = self.run.stage("evaluate", work, config=config, inputs=inputs)
         self.run.write_cost()
         total = json.loads((self.run.directory / "cost.json").read_text())["total"]
         metrics: dict[str, Any] = {
@@ -324,14 +382,12 @@ class Loop:
         write_json(self.run.directory / "metrics.json", metrics)
         return metrics
 
-    def _sample(
-        self, policy: Stage, problems: Sequence[Problem], name: str, n: int, seed: int, cost: Cost
-    ) -> list[ExecutedCandidate]:
-        generator = Generator.from_pretrained(policy.path / "model")
-        return self._candidates(generator, problems, name, n, seed, cost)
+    def _execution_config(self) -> dict[str, Any]:
+        """What decides verdicts: the number of workers doesn't."""
+        return self.recipe.execution.model_dump(exclude={"workers"})
 
     def _candidates(
-        self, generator: Generator, problems: Sequence[Problem], name: str, n: int, seed: int, cost: Cost
+        self, generator: Generator, problems: Sequence[Problem], name: str, *, n: int, seed: int, cost: Cost
     ) -> list[ExecutedCandidate]:
         """`n` candidates a problem at the recipe's sampling temperature, executed."""
         sampling = self.recipe.sampling
@@ -387,7 +443,9 @@ class Loop:
         prompts = {p.id: p.prompt for p in problems}
         with progress.task("score", len(candidates)) as bar:
             raw = ranker.score(
-                [prompts[c.problem_id] for c in candidates], [c.text for c in candidates], on_progress=bar.advance
+                [prompts[c.problem_id] for c in candidates],
+                [c.text for c in candidates],
+                on_progress=bar.advance,
             )
         cost.tokens += sum(c.n_tokens for c in candidates)
         return list(map(float, raw))
@@ -408,7 +466,17 @@ def _training(stage: Stage) -> list[Problem]:
     return pool or [p for p in problems if p.split == "reference"]
 
 
-def _references(problems: Sequence[Problem], split: Literal["reference", "development"]) -> list[tuple[str, str]]:
+def _test(stage: Stage) -> list[Problem]:
+    return [p for p in _problems(stage) if p.split == "test"]
+
+
+def _candidates_of(stages: Sequence[Stage]) -> list[ExecutedCandidate]:
+    return [c for s in stages for c in read_table(s.path / "candidates.parquet", ExecutedCandidate)]
+
+
+def _references(
+    problems: Sequence[Problem], split: Literal["reference", "development"]
+) -> list[tuple[str, str]]:
     return [(p.prompt, p.reference) for p in problems if p.split == split and p.reference is not None]
 
 
@@ -426,7 +494,9 @@ def _digest_checkpoint(folder: str) -> dict[str, str]:
     if not folder:
         return {}
     if not Path(folder).is_dir():
-        raise UserError(f"{folder}: no such folder; generator.checkpoint must be a local Hugging Face checkpoint")
+        raise UserError(
+            f"{folder}: no such folder; generator.checkpoint must be a local Hugging Face checkpoint"
+        )
     return {path.name: _digest(path) for path in sorted(Path(folder).iterdir()) if path.is_file()}
 
 
@@ -439,13 +509,16 @@ def _no_groups(problems: int, candidates: Sequence[ExecutedCandidate]) -> str:
         advice = "install the toolchain that `rewardranker doctor` names"
     elif passed == 0:
         advice = (
-            "the generator solved nothing: start from a stronger checkpoint (generator.checkpoint), give it more "
-            "reference programs or epochs (sft.epochs), or draw more candidates (sampling.n)"
+            "the generator solved nothing: start from a stronger checkpoint (generator.checkpoint), give it "
+            "more reference programs or epochs (sft.epochs), or draw more candidates (sampling.n)"
         )
     else:
-        advice = "no failure beside a success: raise sampling.n or sampling.temperature, or add harder problems"
+        advice = (
+            "no failure beside a success: raise sampling.n or sampling.temperature, or add harder problems"
+        )
     return (
-        f"no problem has both a program that passed and one that failed, so there is nothing to train a ranker on.\n"
+        "no problem has both a program that passed and one that failed, so a ranker has nothing to learn "
+        "from.\n"
         f"  {problems} problems, {len(candidates)} candidates: {counts}\n  What to do: {advice}"
     )
 

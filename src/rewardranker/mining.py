@@ -52,7 +52,9 @@ class _Scored:
     rank: int
 
 
-def initial_groups(problems: Sequence[Problem], candidates: Sequence[ExecutedCandidate]) -> list[PreferenceGroup]:
+def initial_groups(
+    problems: Sequence[Problem], candidates: Sequence[ExecutedCandidate]
+) -> list[PreferenceGroup]:
     """One group for each problem that has a program that passed and one that failed.
 
     A problem's reference program counts among those that passed.
@@ -71,8 +73,8 @@ def mine(
     sampled: Sequence[ExecutedCandidate],
     scores: Sequence[float],
     config: Mining,
-    variant: Variant,
     *,
+    variant: Variant,
     source: str,
     seed: int,
 ) -> tuple[list[PreferenceGroup], list[MinedProgram]]:
@@ -105,7 +107,9 @@ def mine(
     known = _known(problems, earlier)
     ranked = _ranked(sampled, scores)
     rng = Random(seed)
-    plain: list[tuple[Problem, list[_Scored], list[_Scored]]] = []  # problem, hard negatives, random negatives
+    plain: list[
+        tuple[Problem, list[_Scored], list[_Scored]]
+    ] = []  # problem, hard negatives, random negatives
     full: list[tuple[Problem, list[_Scored], list[_Scored]]] = []  # problem, new positives, negatives
     for problem in problems:
         before, now = known[problem.id], ranked.get(problem.id, [])
@@ -123,7 +127,9 @@ def mine(
     groups: list[PreferenceGroup] = []
     mined: list[MinedProgram] = []
     if variant in ("selftraining", "fresh"):
-        kind: Literal["hard negative", "random negative"] = "random negative" if variant == "fresh" else "hard negative"
+        kind: Literal["hard negative", "random negative"] = (
+            "random negative" if variant == "fresh" else "hard negative"
+        )
         for problem, positives, negatives in _draw(full, size, rng):
             before = known[problem.id]
             chosen = _sources(positives) or before.passed
@@ -153,7 +159,11 @@ def _known(problems: Iterable[Problem], candidates: Iterable[ExecutedCandidate])
     for c in candidates:
         if c.passed:
             known[c.problem_id].passed.setdefault(c.text, c.policy)
-        elif c.strict_status in ("failed", "syntax_error", "timeout"):  # else nobody knows whether it is wrong
+        elif c.strict_status in (
+            "failed",
+            "syntax_error",
+            "timeout",
+        ):  # else nobody knows whether it is wrong
             known[c.problem_id].failed.setdefault(c.text, c.policy)
     return known
 
@@ -173,7 +183,9 @@ def _ranked(candidates: Sequence[ExecutedCandidate], scores: Sequence[float]) ->
     }
 
 
-def _group(problem: Problem, chosen: Mapping[str, str], rejected: Mapping[str, str], source: str) -> PreferenceGroup:
+def _group(
+    problem: Problem, chosen: Mapping[str, str], rejected: Mapping[str, str], source: str
+) -> PreferenceGroup:
     return PreferenceGroup(
         problem_id=problem.id,
         prompt=problem.prompt,

@@ -1,4 +1,4 @@
-"""The run directory: stages in folders, done when renamed into place, found again by the hash of what made them."""
+"""The run directory: stages in folders, done when renamed into place, found by the hash of what made them."""
 
 import fcntl
 import hashlib
@@ -48,20 +48,28 @@ class Stage:
 class Run:
     """A run directory, held by one process at a time.
 
-    A stage is its folder: `<name>/` with `stage.json` (key, cost) and whatever the stage wrote. Its key is the
-    hash of its name, its config and its inputs' keys. A stage whose folder is there under the same key is not
-    run again; one under another key is moved to `superseded/`, and back when a later recipe asks for it again.
+    A stage is its folder: `<name>/` with `stage.json` (key, cost) and whatever the stage wrote. Its key is
+    the hash of its name, its config and its inputs' keys. A stage whose folder is there under the same key is
+    not run again; one under another key is moved to `superseded/`, and back when a later recipe asks for it
+    again.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.stages: list[Stage] = []
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lock = (directory / ".lock").open("w")
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            self._lock = (directory / ".lock").open("w")
+        except OSError as e:
+            raise UserError(f"{directory}: cannot be a run directory ({e.strerror}); choose --dir") from e
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
-            raise UserError(f"{directory}: another process is working on this run; wait for it or choose --dir") from e
+            raise UserError(
+                f"{directory}: another process is working on this run; wait for it or choose --dir"
+            ) from e
+        for left_over in directory.glob(".*.tmp"):  # of a killed process that was writing a file
+            left_over.unlink()
 
     def stage(
         self,
@@ -159,4 +167,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )

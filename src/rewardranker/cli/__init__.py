@@ -24,13 +24,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (demo, run, validate, execute, sample):
-    app.command()(command)
+app.command()(demo)
+app.command()(run)
+app.command()(validate)
+app.command()(execute)
+app.command()(sample)
 app.command("train-sft")(train_sft)
 app.command("train-reward")(train_reward)
 app.command("train-ppo")(train_ppo)
-for command in (mine, rank, evaluate, view, doctor):
-    app.command()(command)
+app.command()(mine)
+app.command()(rank)
+app.command()(evaluate)
+app.command()(view)
+app.command()(doctor)
 app.add_typer(recipes, name="recipes")
 
 

@@ -5,7 +5,14 @@ from typing import Annotated
 
 import typer
 
-from rewardranker.cli.options import GeneratorOption, OutOption, ProblemsArgument, RecipeOption, SetOption
+from rewardranker.cli.options import (
+    GeneratorOption,
+    OutOption,
+    ProblemsArgument,
+    RecipeOption,
+    SetOption,
+    check_out,
+)
 
 
 def evaluate(
@@ -20,11 +27,10 @@ def evaluate(
 
     Settings are those of the recipe's sections evaluation, sampling and execution.
 
-    Example: rewardranker evaluate problems.jsonl --generator ./my-model --ranker ./ranker --set evaluation.n=20 -o out
+    Example: rewardranker evaluate problems.jsonl --generator ./my-model --ranker ./ranker -o out
     """
     from rich.console import Console
 
-    from rewardranker.errors import UserError
     from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates
     from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
     from rewardranker.evaluation.summary import Policy, summarise
@@ -37,13 +43,18 @@ def evaluate(
     from rewardranker.tables import write_table
 
     config = load_recipe(recipe, tuple(assignments))
-    if out.exists():
-        raise UserError(f"{out}: exists already; choose another folder or remove it")
+    check_out(out, folder=True)
     known = load_problems(problems)
     model = Generator.from_pretrained(generator)
     judge = RewardRanker.from_pretrained(ranker) if ranker else None
     candidates = evaluated_candidates(
-        model, "sft", known, config.evaluation, config.sampling, config.execution, config.seed
+        model,
+        "sft",
+        known,
+        evaluation=config.evaluation,
+        sampling=config.sampling,
+        execution=config.execution,
+        seed=config.seed,
     )
     main = [c for c in candidates if c.temperature == config.evaluation.temperature]
     scores = scored_candidates(judge, 1, known, main) if judge else []

@@ -22,4 +22,6 @@ def run_and_show(recipe: Recipe, directory: Path, neighbours: list[dict[str, Any
     console.print(table(metrics))
     for line in findings(metrics):
         console.print(line)
-    console.print(f"\nReport: {page}   Metrics: {directory / 'metrics.json'}   Took {metrics['wall_s']:.0f} s")
+    console.print(
+        f"\nReport: {page}   Metrics: {directory / 'metrics.json'}   Took {metrics['wall_s']:.0f} s"
+    )

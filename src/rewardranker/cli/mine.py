@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rewardranker.cli.options import OutOption, ProblemsArgument, RankerOption, SeedOption
+from rewardranker.cli.options import OutOption, ProblemsArgument, RankerOption, SeedOption, check_out
 from rewardranker.recipe import Variant
 
 
@@ -16,14 +16,16 @@ def mine(
     out: OutOption,
     earlier: Annotated[Path | None, typer.Option(help="Executed candidates that were known before.")] = None,
     variant: Annotated[Variant, typer.Option(help="What to add.")] = "selftraining",
-    top: Annotated[int, typer.Option(help="A failure is hard when it ranks so high among its problem's.", min=1)] = 4,
+    top: Annotated[
+        int, typer.Option(help="A failure is hard when it ranks so high among its problem's.", min=1)
+    ] = 4,
     seed: SeedOption = 1,
 ) -> None:
     """Make preference groups of what the ranker scores high and fails, and of what newly passes.
 
     Writes a Parquet table that `train-reward` reads.
 
-    Example: rewardranker mine problems.jsonl executed.jsonl --ranker runs/micro/1-reward/model -o groups.parquet
+    Example: rewardranker mine problems.jsonl executed.jsonl --ranker ./ranker -o groups.parquet
     """
     from rewardranker import mining, progress
     from rewardranker.errors import UserError
@@ -31,18 +33,28 @@ def mine(
     from rewardranker.problems.completions import read_executed
     from rewardranker.problems.loaders import load_problems
     from rewardranker.problems.preference import PreferenceGroup
+    from rewardranker.problems.split import training_problems
     from rewardranker.recipe import Mining
     from rewardranker.tables import write_table
 
+    check_out(out)
     known = load_problems(problems)
-    sampled = read_executed(candidates, known)
+    trainable = training_problems(known)
+    prompts = {p.id: p.prompt for p in trainable}
+    read = read_executed(candidates, known)
+    sampled = [c for c in read if c.problem_id in prompts]
     before = read_executed(earlier, known) if earlier else []
-    prompts = {p.id: p.prompt for p in known}
+    if len(sampled) < len(read):
+        typer.echo(
+            f"left out: {len(read) - len(sampled)} candidates of development and test problems", err=True
+        )
     model = RewardRanker.from_pretrained(ranker)
     with progress.task("score", len(sampled)) as bar:
-        scores = model.score([prompts[c.problem_id] for c in sampled], [c.text for c in sampled], on_progress=bar.advance)
+        scores = model.score(
+            [prompts[c.problem_id] for c in sampled], [c.text for c in sampled], on_progress=bar.advance
+        )
     groups, mined = mining.mine(
-        known, before, sampled, list(scores), Mining(top=top), variant, source=variant, seed=seed
+        trainable, before, sampled, list(scores), Mining(top=top), variant=variant, source=variant, seed=seed
     )
     if not groups:
         raise UserError(

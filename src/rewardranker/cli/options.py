@@ -1,17 +1,45 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the check of where they write."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from rewardranker.errors import UserError
+
 SetOption = Annotated[
     list[str],
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe, e.g. --set sft.epochs=10."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a setting of the recipe, e.g. --set sft.epochs=10."
+    ),
 ]
-RecipeOption = Annotated[str, typer.Option("--recipe", help="Shipped name or path; settings are taken from it.")]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="Shipped name or path; settings are taken from it.")
+]
 GeneratorOption = Annotated[Path, typer.Option("--generator", help="Folder of a Hugging Face causal LM.")]
 RankerOption = Annotated[Path, typer.Option("--ranker", help="Folder of a ranker that train-reward saved.")]
-ProblemsArgument = Annotated[Path, typer.Argument(metavar="PROBLEMS", help="HumanEval, MBPP, MultiPL-E or own rows.")]
+ProblemsArgument = Annotated[
+    Path, typer.Argument(metavar="PROBLEMS", help="HumanEval, MBPP, MultiPL-E or own rows.")
+]
 OutOption = Annotated[Path, typer.Option("-o", "--out", help="Where to write.")]
 SeedOption = Annotated[int, typer.Option("--seed")]
+
+
+def check_out(out: Path, *, folder: bool = False) -> None:
+    """Refuse a place that can't be written to before any work is done for it.
+
+    Args:
+        out: what will be written; its folders are made then.
+        folder: it will be a folder, which must not exist yet; a file is replaced.
+
+    Raises:
+        UserError: with what is in the way.
+    """
+    if folder and out.exists():
+        raise UserError(f"{out}: exists already; choose another folder or remove it")
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; give the name of a file")
+    parent = next(p for p in out.absolute().parents if p.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise UserError(f"{out}: cannot be written, for {parent} is not a folder that you may write to")

@@ -5,12 +5,14 @@ from typing import Annotated
 
 import typer
 
-from rewardranker.cli.options import OutOption, ProblemsArgument, RankerOption
+from rewardranker.cli.options import OutOption, ProblemsArgument, RankerOption, check_out
 
 
 def rank(
     problems: ProblemsArgument,
-    completions: Annotated[Path, typer.Argument(help="JSONL rows with problem_id and text (or task_id, completion).")],
+    completions: Annotated[
+        Path, typer.Argument(help="JSONL rows with problem_id and text (or task_id, completion).")
+    ],
     ranker: RankerOption,
     out: OutOption,
 ) -> None:
@@ -26,12 +28,15 @@ def rank(
     from rewardranker.problems.completions import read_completions
     from rewardranker.problems.loaders import load_problems
 
+    check_out(out)
     known = load_problems(problems)
     rows = read_completions(completions, known)
     model = RewardRanker.from_pretrained(ranker)
     prompts = {p.id: p.prompt for p in known}
     with progress.task("score", len(rows)) as bar:
-        raw = model.score([prompts[r["problem_id"]] for r in rows], [r["text"] for r in rows], on_progress=bar.advance)
+        raw = model.score(
+            [prompts[r["problem_id"]] for r in rows], [r["text"] for r in rows], on_progress=bar.advance
+        )
     scored = [
         {**row, "score": float(score), "probability": float(p)}
         for row, score, p in zip(rows, raw, model.probability(raw), strict=True)

@@ -39,7 +39,9 @@ def show(name: NameArgument) -> None:
 
 
 @recipes.command("cp")
-def cp(name: NameArgument, to: Annotated[Path, typer.Argument(help="File to write; must not exist.")]) -> None:
+def cp(
+    name: NameArgument, to: Annotated[Path, typer.Argument(help="File to write; must not exist.")]
+) -> None:
     """Copy a shipped recipe to a file of your own, to change it."""
     from rewardranker.errors import UserError
     from rewardranker.files import atomic_path

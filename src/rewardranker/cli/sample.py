@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from rewardranker.cli.options import GeneratorOption, OutOption, ProblemsArgument, SeedOption
+from rewardranker.cli.options import GeneratorOption, OutOption, ProblemsArgument, SeedOption, check_out
 
 
 def sample(
@@ -27,6 +27,7 @@ def sample(
     from rewardranker.problems.completions import completion_rows
     from rewardranker.problems.loaders import load_problems
 
+    check_out(out)
     known = load_problems(problems)
     model = Generator.from_pretrained(generator)
     with progress.task("sample", len(known) * n) as bar:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,18 @@ from rewardranker.cli.options import (
     RankerOption,
     RecipeOption,
     SetOption,
+    check_out,
 )
+
+if TYPE_CHECKING:
+    from rewardranker.models.generator import Generator
+    from rewardranker.recipe import Recipe
 
 StartOption = Annotated[
     Path | None,
-    typer.Option("--generator", help="Checkpoint to start from; without it the recipe's decoder, from scratch."),
+    typer.Option(
+        "--generator", help="Checkpoint to start from; without it the recipe's decoder, from scratch."
+    ),
 ]
 
 
@@ -35,12 +42,13 @@ def train_sft(
     from rewardranker.errors import UserError
     from rewardranker.files import atomic_directory, write_json
     from rewardranker.problems.loaders import load_problems
+    from rewardranker.problems.split import training_problems
     from rewardranker.recipe import load_recipe
     from rewardranker.training.sft import train_sft as train
 
     config = load_recipe(recipe, tuple(assignments))
-    _refuse_existing(out)
-    known = [p for p in load_problems(problems) if p.reference is not None and p.split in ("", "reference")]
+    check_out(out, folder=True)
+    known = [p for p in training_problems(load_problems(problems)) if p.reference is not None]
     if not known:
         raise UserError(f"{problems}: no problem has a reference program to learn from (field `reference`)")
     examples = [(p.prompt, p.reference or "") for p in known]
@@ -70,7 +78,7 @@ def train_reward(
     from rewardranker.training.reward import train_reward as train
 
     config = load_recipe(recipe, tuple(assignments))
-    _refuse_existing(out)
+    check_out(out, folder=True)
     groups = load_preferences(pairs, language=language)
     texts = [group.prompt + text for group in groups for text in (*group.chosen, *group.rejected)]
     ranker, report = train(_start(generator, config, texts), groups, config.reward, seed=config.seed)
@@ -96,16 +104,18 @@ def train_ppo(
     from rewardranker.models.generator import Generator
     from rewardranker.models.ranker import RewardRanker
     from rewardranker.problems.loaders import load_problems
+    from rewardranker.problems.split import training_problems
     from rewardranker.recipe import load_recipe
     from rewardranker.training.ppo import train_ppo as train
 
     config = load_recipe(recipe, tuple(assignments))
-    _refuse_existing(out)
+    check_out(out, folder=True)
+    known = training_problems(load_problems(problems))
     policy = Generator.from_pretrained(generator)
     history = train(
         policy,
         RewardRanker.from_pretrained(ranker),
-        load_problems(problems),
+        known,
         config.ppo,
         seed=config.seed,
         max_new_tokens=config.sampling.max_new_tokens,
@@ -116,21 +126,14 @@ def train_ppo(
     typer.echo(f"{len(history)} rounds; last: {json.dumps(history[-1])}; wrote {out}", err=True)
 
 
-def _refuse_existing(out: Path) -> None:
-    from rewardranker.errors import UserError
-
-    if out.exists():
-        raise UserError(f"{out}: exists already; choose another folder or remove it")
-
-
-def _start(generator: Path | None, config, texts: list[str]):  # type: ignore[no-untyped-def]
+def _start(generator: Path | None, config: "Recipe", texts: list[str]) -> "Generator":
     """The checkpoint to start from, or the recipe's decoder with a tokenizer trained on `texts`."""
     from rewardranker.models.decoder import build_decoder
     from rewardranker.models.generator import Generator
     from rewardranker.models.tokenizer import train_tokenizer
 
-    checkpoint = generator or (Path(config.generator.checkpoint) if config.generator.checkpoint else None)
-    if checkpoint:
-        return Generator.from_pretrained(checkpoint)
-    tokenizer = train_tokenizer(texts, config.generator.decoder.vocabulary)
-    return Generator(build_decoder(config.generator.decoder, tokenizer, config.seed), tokenizer)
+    source = config.generator
+    if generator is not None or source.decoder is None:
+        return Generator.from_pretrained(generator or Path(source.checkpoint))
+    tokenizer = train_tokenizer(texts, source.decoder.vocabulary)
+    return Generator(build_decoder(source.decoder, tokenizer, config.seed), tokenizer)

@@ -15,12 +15,13 @@ def evaluated_candidates(
     generator: Generator,
     name: str,
     problems: Sequence[Problem],
+    *,
     evaluation: Evaluation,
     sampling: Sampling,
     execution: Execution,
     seed: int,
 ) -> list[EvaluatedCandidate]:
-    """What policy `name` proposes: n candidates a problem at each of two temperatures and the greedy one.
+    """What policy `name` proposes: n candidates a problem at the main temperature, n cool ones, a greedy one.
 
     All are executed. Where every problem has an output probe, what each candidate of the main temperature
     returns is recorded too (`behaviour`), for the selector "majority".
@@ -28,7 +29,8 @@ def evaluated_candidates(
     by_id = {p.id: p for p in problems}
     probed = evaluation.majority and all(p.output_probe for p in problems)
     rows: list[EvaluatedCandidate] = []
-    for temperature, n in ((evaluation.temperature, evaluation.n), (evaluation.cool_temperature, evaluation.n), (0.0, 1)):
+    draws = {evaluation.temperature: evaluation.n, evaluation.cool_temperature: evaluation.n, 0.0: 1}
+    for temperature, n in draws.items():
         with progress.task(f"sample {name} at T = {temperature:g}", len(problems) * n) as bar:
             candidates = generator.sample(
                 problems,
@@ -44,7 +46,9 @@ def evaluated_candidates(
         programs = [Program(p.language, p.program(c.text)) for p, c in zip(owners, candidates, strict=True)]
         with_probe = probed and temperature == evaluation.temperature
         if with_probe:
-            programs += [Program(p.language, p.probe(c.text)) for p, c in zip(owners, candidates, strict=True)]
+            programs += [
+                Program(p.language, p.probe(c.text)) for p, c in zip(owners, candidates, strict=True)
+            ]
         with progress.task(f"run {name}", len(programs)) as bar:
             verdicts = execute(
                 programs,
@@ -75,7 +79,10 @@ def evaluated_candidates(
 
 
 def scored_candidates(
-    ranker: RewardRanker, iteration: int, problems: Sequence[Problem], candidates: Sequence[EvaluatedCandidate]
+    ranker: RewardRanker,
+    iteration: int,
+    problems: Sequence[Problem],
+    candidates: Sequence[EvaluatedCandidate],
 ) -> list[ScoredCandidate]:
     """What the ranker of `iteration` says of each candidate."""
     prompts = {p.id: p.prompt for p in problems}

@@ -52,11 +52,20 @@ def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandi
         UserError: as `read_completions`, or the rows carry no verdict.
     """
     names = [f.name for f in fields(ExecutedCandidate)]
-    unknown = {"index": 0, "logprob_sum": 0.0, "n_tokens": 0, "finish_reason": "eos", "policy": path.stem, "reason": ""}
+    unknown = {
+        "index": 0,
+        "logprob_sum": 0.0,
+        "n_tokens": 0,
+        "finish_reason": "eos",
+        "policy": path.stem,
+        "reason": "",
+    }
     executed = []
     for number, row in enumerate(read_completions(path, problems), 1):
         if "strict_status" not in row:
-            raise UserError(f"{path}: candidate {number} has no verdict; run it first: rewardranker execute {path} -o OUT")
+            raise UserError(
+                f"{path}: candidate {number} has no verdict; run it first: rewardranker execute {path} -o OUT"
+            )
         row.setdefault("status", row["strict_status"])
         executed.append(ExecutedCandidate(**{name: row.get(name, unknown.get(name)) for name in names}))
     return executed

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class PreferenceGroup:
-    """Correct and incorrect completions of the same problem; every (chosen, rejected) pair is a comparison."""
+    """Right and wrong completions of the same problem; every (chosen, rejected) pair is a comparison."""
 
     problem_id: str
     prompt: str

@@ -1,6 +1,7 @@
 """Rejection-sampling fine-tuning: the generator learns from the programs of its own that passed.
 
-RFT (Yuan et al., arXiv 2308.01825) is SFT on more examples, so this file only chooses them; `train_sft` trains.
+RFT (Yuan et al., arXiv 2308.01825) is SFT on more examples, so this file only chooses them; `train_sft`
+trains.
 """
 
 from collections import defaultdict

@@ -39,32 +39,68 @@ _DROP = ("drop the {what}", "remove the {what}", "filter out the {what}", "disca
 
 _EXPRESSION = {
     "square": ("square {each}", "replace {each} by its square", "multiply {each} by itself"),
-    "absolute": ("take the absolute value of {each}", "drop the sign of {each}", "replace {each} by its magnitude"),
+    "absolute": (
+        "take the absolute value of {each}",
+        "drop the sign of {each}",
+        "replace {each} by its magnitude",
+    ),
     "negate": ("negate {each}", "flip the sign of {each}", "replace {each} by its opposite"),
     "add": ("add {k} to {each}", "increase {each} by {k}", "shift {each} up by {k}"),
     "subtract": ("subtract {k} from {each}", "decrease {each} by {k}", "shift {each} down by {k}"),
     "subtract from": ("subtract {each} from {k}", "replace {each} by {k} minus it"),
     "multiply": ("multiply {each} by {k}", "scale {each} by {k}", "replace {each} by {k} times itself"),
-    "divide": ("floor divide {each} by {k}", "replace {each} by its quotient by {k}", "divide {each} by {k} rounding down"),
+    "divide": (
+        "floor divide {each} by {k}",
+        "replace {each} by its quotient by {k}",
+        "divide {each} by {k} rounding down",
+    ),
     "modulo": ("take {each} modulo {k}", "replace {each} by its remainder by {k}", "reduce {each} mod {k}"),
-    "cap": ("cap {each} at {k}", "limit {each} to at most {k}", "replace {each} by the smaller of it and {k}"),
-    "floor": ("raise {each} to at least {k}", "bound {each} below by {k}", "replace {each} by the larger of it and {k}"),
+    "cap": (
+        "cap {each} at {k}",
+        "limit {each} to at most {k}",
+        "replace {each} by the smaller of it and {k}",
+    ),
+    "floor": (
+        "raise {each} to at least {k}",
+        "bound {each} below by {k}",
+        "replace {each} by the larger of it and {k}",
+    ),
 }
 
 _REARRANGE = {
     "reverse": ("reverse the list", "flip the order", "put the elements back to front"),
     "sort": ("sort ascending", "order from small to large", "arrange the values in increasing order"),
-    "sort descending": ("sort descending", "order from large to small", "arrange the values in decreasing order"),
+    "sort descending": (
+        "sort descending",
+        "order from large to small",
+        "arrange the values in decreasing order",
+    ),
     "sort by magnitude": ("sort by magnitude", "order by absolute value", "arrange by distance from zero"),
     "distinct": ("remove duplicates", "keep the first copy of each value", "drop repeated elements"),
     "first": ("take the first {k}", "keep only the leading {k} elements", "cut the list after {k} values"),
     "last": ("take the last {k}", "keep only the trailing {k} elements", "retain the final {k} values"),
     "drop first": ("drop the first {k}", "skip the leading {k} elements", "remove {k} values from the front"),
     "drop last": ("drop the last {k}", "skip the trailing {k} elements", "remove {k} values from the back"),
-    "every": ("take every {k} th element", "keep one in {k} starting with the first", "step through the list by {k}"),
-    "rotate left": ("rotate left by {k}", "move the first {k} to the end", "shift the list left cyclically by {k}"),
-    "differences": ("take consecutive differences", "replace the list by its successive gaps", "subtract each element from the next"),
-    "neighbour sums": ("add neighbouring elements", "sum each adjacent pair", "replace the list by sums of neighbours"),
+    "every": (
+        "take every {k} th element",
+        "keep one in {k} starting with the first",
+        "step through the list by {k}",
+    ),
+    "rotate left": (
+        "rotate left by {k}",
+        "move the first {k} to the end",
+        "shift the list left cyclically by {k}",
+    ),
+    "differences": (
+        "take consecutive differences",
+        "replace the list by its successive gaps",
+        "subtract each element from the next",
+    ),
+    "neighbour sums": (
+        "add neighbouring elements",
+        "sum each adjacent pair",
+        "replace the list by sums of neighbours",
+    ),
     "running totals": ("take running totals", "replace each value by the sum so far", "accumulate the list"),
     "append": ("append {k}", "add {k} at the end", "put {k} after the last element"),
     "prepend": ("prepend {k}", "insert {k} at the front", "put {k} before the first element"),
@@ -74,9 +110,21 @@ _REDUCE = {
     "list": ("return the list", "give back the result", "return what remains"),
     "sum": ("return the sum", "give the total", "add everything up"),
     "count": ("return the count", "report how many remain", "give the length"),
-    "maximum": ("return the maximum or 0", "give the largest value or 0 if empty", "report the biggest else 0"),
-    "minimum": ("return the minimum or 0", "give the smallest value or 0 if empty", "report the least else 0"),
-    "count distinct": ("return the number of distinct values", "count the different values", "report how many unique values there are"),
+    "maximum": (
+        "return the maximum or 0",
+        "give the largest value or 0 if empty",
+        "report the biggest else 0",
+    ),
+    "minimum": (
+        "return the minimum or 0",
+        "give the smallest value or 0 if empty",
+        "report the least else 0",
+    ),
+    "count distinct": (
+        "return the number of distinct values",
+        "count the different values",
+        "report how many unique values there are",
+    ),
     "count where": ("return how many {what} there are", "count the {what}", "report the number of {what}"),
     "sum where": ("return the sum of the {what}", "give the total of the {what}", "add up the {what}"),
 }

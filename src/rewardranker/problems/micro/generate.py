@@ -27,7 +27,12 @@ from rewardranker.recipe import MicroProblems
 
 _CONDITIONAL = 0.25
 """Share of maps that have a condition."""
-_SPLITS: tuple[tuple[Split, float], ...] = (("reference", 0.3), ("pool", 0.4), ("development", 0.1), ("test", 0.2))
+_SPLITS: tuple[tuple[Split, float], ...] = (
+    ("reference", 0.3),
+    ("pool", 0.4),
+    ("development", 0.1),
+    ("test", 0.2),
+)
 """Share of the compositions that belong to each split: no split sees another's."""
 
 
@@ -47,7 +52,9 @@ def micro_problems(sizes: MicroProblems, seed: int) -> list[Problem]:
     seen: set[str] = set()
     for split, _ in _SPLITS:
         size = cast(int, getattr(sizes, split))
-        problems += islice(_split_problems(split, sizes.step_weights, Random(f"micro/{seed}/{split}"), seen), size)
+        problems += islice(
+            _split_problems(split, sizes.step_weights, Random(f"micro/{seed}/{split}"), seen), size
+        )
     return problems
 
 
@@ -61,7 +68,9 @@ def split_of(composition: str) -> Split:
     return "test"
 
 
-def _split_problems(split: Split, step_weights: Sequence[float], rng: Random, seen: set[str]) -> Iterator[Problem]:
+def _split_problems(
+    split: Split, step_weights: Sequence[float], rng: Random, seen: set[str]
+) -> Iterator[Problem]:
     number = 0
     while True:
         task = _random_task(rng, step_weights)
@@ -125,7 +134,7 @@ def _random_parameter(rng: Random, values: range) -> int:
 
 
 def _inputs(rng: Random, parameters: list[int]) -> list[list[int]]:
-    """An empty list, a singleton, and eight lists of 3 to 10 integers with values at and around `parameters`."""
+    """An empty list, a singleton, eight lists of 3 to 10 integers with values at and around `parameters`."""
     inputs = [[], [rng.randint(-9, 9)]]
     for size in range(3, 11):
         xs = [rng.randint(-12, 15) for _ in range(size)]

@@ -5,7 +5,17 @@ An emitter for another language is one more module like this one, with the same 
 
 from random import Random
 
-from rewardranker.problems.micro.tree import Expression, Filter, Map, Predicate, Rearrange, Reduce, Step, Task, Value
+from rewardranker.problems.micro.tree import (
+    Expression,
+    Filter,
+    Map,
+    Predicate,
+    Rearrange,
+    Reduce,
+    Step,
+    Task,
+    Value,
+)
 
 LANGUAGE = "python"
 STOP_TOKENS = ("\ndef", "\n#", "\nif", "\nclass", "\nassert", "\nprint")

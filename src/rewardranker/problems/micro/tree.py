@@ -80,11 +80,7 @@ class Task:
         found: list[int] = []
         for part in (*self.steps, self.reducer):
             for node in _nodes(part):
-                if isinstance(node, Rearrange) and REARRANGEMENTS[node.name][0]:
-                    found.append(node.k)
-                elif isinstance(node, Predicate) and PREDICATES[node.name][0]:
-                    found.append(node.k)
-                elif isinstance(node, Expression) and EXPRESSIONS[node.name][0]:
+                if isinstance(node, Predicate | Expression | Rearrange) and _has_parameter(node):
                     found.append(node.k)
         return found
 
@@ -114,6 +110,12 @@ def _nodes(part: Step | Reduce) -> list[Node]:
     return [part]
 
 
+def _has_parameter(node: Predicate | Expression | Rearrange) -> bool:
+    if isinstance(node, Predicate):
+        return bool(PREDICATES[node.name][0])
+    return bool((EXPRESSIONS if isinstance(node, Expression) else REARRANGEMENTS)[node.name][0])
+
+
 def _shape(part: Step | Reduce) -> str:
     return "/".join(getattr(node, "name", type(node).__name__) for node in _nodes(part))
 
@@ -131,8 +133,8 @@ PREDICATES: dict[str, tuple[range, Callable[[int, int], bool]]] = {
     "at most": (_ANY, lambda x, k: x <= k),
     "multiple": (range(3, 8), lambda x, k: x % k == 0),
     "not multiple": (range(3, 8), lambda x, k: x % k != 0),
-    "equal": (range(0, 6), lambda x, k: x == k),
-    "not equal": (range(0, 6), lambda x, k: x != k),
+    "equal": (range(6), lambda x, k: x == k),
+    "not equal": (range(6), lambda x, k: x != k),
 }
 """Name -> (values of the parameter, the function); an empty range means that there is no parameter."""
 
@@ -146,8 +148,8 @@ EXPRESSIONS: dict[str, tuple[range, Callable[[int, int], int]]] = {
     "multiply": (range(2, 10), lambda x, k: x * k),
     "divide": (range(2, 6), lambda x, k: x // k),
     "modulo": (range(2, 10), lambda x, k: x % k),
-    "cap": (range(2, 10), lambda x, k: min(x, k)),
-    "floor": (_ANY, lambda x, k: max(x, k)),
+    "cap": (range(2, 10), min),
+    "floor": (_ANY, max),
 }
 
 REARRANGEMENTS: dict[str, tuple[range, Callable[[list[int], int], list[int]]]] = {
@@ -165,8 +167,8 @@ REARRANGEMENTS: dict[str, tuple[range, Callable[[list[int], int], list[int]]]] =
     "differences": (range(0), lambda xs, k: [b - a for a, b in pairwise(xs)]),
     "neighbour sums": (range(0), lambda xs, k: [a + b for a, b in pairwise(xs)]),
     "running totals": (range(0), lambda xs, k: list(accumulate(xs))),
-    "append": (range(0, 10), lambda xs, k: [*xs, k]),
-    "prepend": (range(0, 10), lambda xs, k: [k, *xs]),
+    "append": (range(10), lambda xs, k: [*xs, k]),
+    "prepend": (range(10), lambda xs, k: [k, *xs]),
 }
 
 REDUCERS: dict[str, Callable[[list[int]], Value]] = {
