@@ -1,5 +1,6 @@
 """Order, shared verdicts, replaced slots, and nothing left behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -80,9 +81,10 @@ def test_a_call_that_is_left_in_the_middle_does_not_disturb_the_next():
         assert [v.stdout for _, v in pool.run([Program("python", "print('new')")])] == ["new\n"]
 
 
-def kill_slots_when_running() -> None:
+def kill_slots() -> None:
     for pid in slot_processes(os.getpid()):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it ended with the one before
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_the_program_of_a_slot_that_dies_runs_again():
@@ -91,9 +93,16 @@ def test_the_program_of_a_slot_that_dies_runs_again():
         results = {}
         for index, verdict in pool.run([Program("python", "print('first')"), *slow]):
             if index == 0:
-                kill_slots_when_running()
+                kill_slots()
             results[index] = verdict.stdout
     assert results == {0: "first\n", 1: "0\n", 2: "1\n"}
+
+
+def test_slots_that_died_between_calls_are_replaced():
+    with Pool(workers=2) as pool:
+        kill_slots()
+        wait_until(lambda: not any(slot.is_alive() for slot in pool._slots), "the slots live on")
+        assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
 
 
 def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
@@ -141,7 +150,8 @@ import os, sys
 from rewardranker.execution.pool import Pool, Program
 with Pool(timeout_s=60, workers=2) as pool:
     print("ready", flush=True)
-    list(pool.run([Program("python", f"import os, time\\nos.fork()\\ntime.sleep(50 + {i})") for i in range(4)]))
+    source = "import os, time\\nos.fork()\\ntime.sleep(50)"
+    list(pool.run([Program("python", f"{source}  # {i}") for i in range(4)]))
 """
 
 

@@ -91,6 +91,8 @@ class Pool:
             yield from ((i, verdict) for i in positions[program])
 
     def _run_distinct(self, waiting: deque[Program]) -> Iterator[tuple[Program, Verdict]]:
+        for slot in [s for s in self._slots if not s.is_alive()]:
+            self._discard(slot)
         self._fill()
         attempts: Counter[Program] = Counter()
         idle = list(self._slots)

@@ -92,7 +92,7 @@ class Slot:
         self._process.stderr.close()
         if message:
             self.close()
-            raise UserError(f"no sandbox for untrusted programs on this machine: {message}.\n{advice()}")
+            raise UserError(f"no sandbox for untrusted programs on this machine: {message}.\n{_advice()}")
 
     def send(self, source: bytes, timeout_s: float, memory_mb: int) -> None:
         """Start a program. The slot must be idle; read the outcome, or the slot's failure, with `receive`."""
@@ -140,6 +140,10 @@ class Slot:
         if self._process.stderr is not None:
             self._process.stderr.close()
 
+    def is_alive(self) -> bool:
+        """Whether the fork server runs."""
+        return self._process.poll() is None
+
     def kill(self) -> None:
         """End the slot at once; `receive` will raise."""
         self._process.kill()
@@ -162,7 +166,7 @@ def longest_s(timeout_s: float) -> float:
     return MAX_PATIENCE * timeout_s + _GRACE_S
 
 
-def advice() -> str:
+def _advice() -> str:
     """What to do about a sandbox that can't be set up, as far as this machine's settings tell."""
     if sys.platform != "linux" or not seccomp.is_supported():
         return "Programs are run on Linux only, on x86_64 or aarch64."
@@ -178,7 +182,7 @@ def advice() -> str:
         if Path(file).exists() and Path(file).read_text().strip() == blocking:
             return f"{file} is {blocking}, which forbids user namespaces; allow them with: {command}"
     if Path("/.dockerenv").exists():
-        return "Docker's default profile forbids namespaces: docker run --security-opt seccomp=unconfined ..."
+        return "If Docker refuses namespaces: docker run --security-opt seccomp=unconfined ..."
     return (
-        "It needs Linux 5.12 or later with user namespaces allowed (in a container: its seccomp profile too)."
+        "It needs Linux 5.12 or later with user namespaces allowed (in a container, by its seccomp profile)."
     )

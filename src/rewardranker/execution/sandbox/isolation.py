@@ -151,6 +151,8 @@ def _visible_paths(interpreter: Path) -> list[str]:
     """The directories of the host that programs may read."""
     system = [Path("/", name) for name in _SYSTEM]
     paths = ["/usr", *(str(path) for path in system if path.is_dir() and not path.is_symlink())]
+    if interpreter.parts[1] in ("dev", "proc", "tmp"):
+        raise OSError(f"programs get a /{interpreter.parts[1]} of their own, but Python is in {interpreter}")
     if not interpreter.is_relative_to("/usr"):
         paths += [str(interpreter / name) for name in ("bin", "lib")]
     return paths

@@ -110,17 +110,17 @@ def _prepare_interpreter() -> None:
 class _Captured:
     """A pipe that a program writes to; the first bytes are kept, the rest is read and dropped."""
 
-    _discarded = bytearray(1 << 16)
-
     def __init__(self) -> None:
         self.kept = memoryview(bytearray(_KEPT_BYTES))
         self.length = 0
+        self._rest = memoryview(bytearray(1 << 16))
+        self._rest_length = 0
         self.reader = self.writer = -1
 
     def open(self) -> None:
         self.reader, self.writer = os.pipe()
         os.set_blocking(self.reader, False)
-        self.length = 0
+        self.length = self._rest_length = 0
 
     def close_writer(self) -> None:
         os.close(self.writer)
@@ -129,10 +129,11 @@ class _Captured:
         """Read what is there; False at the end of the file, or when there is nothing now."""
         room = self.kept[self.length :]
         try:
-            n = os.readv(self.reader, [room, self._discarded])
+            n = os.readv(self.reader, [room, self._rest])
         except BlockingIOError:
             return False
         self.length += min(n, len(room))
+        self._rest_length = max(self._rest_length, n - len(room))
         return n > 0
 
     def drain(self) -> None:
@@ -142,7 +143,7 @@ class _Captured:
 
     def erase(self) -> None:
         self.kept[: self.length] = bytes(self.length)
-        self._discarded[:] = bytes(len(self._discarded))
+        self._rest[: self._rest_length] = bytes(self._rest_length)
 
 
 class _Ended(NamedTuple):
