@@ -102,6 +102,8 @@ FAKED_ENDINGS = {
     "signal handler": "import os, signal; signal.signal(15, lambda *_: os._exit(0)); os.kill(os.getpid(), 15); assert 0",
     "patched os._exit": "import os; leave = os._exit; os._exit = lambda code: leave(0); assert False",
     "another process that ends": "import os\nif os.fork():\n    os.wait(); os._exit(0)\ncandidate = lambda x: x + 1",
+    "descriptors in messages": "import os, socket\ns = socket.socket(fileno=63)\n"
+    "socket.send_fds(s, [bytes(16)], [0, 1])\ns.send(b'')\nos._exit(0)",
     "empty messages": "import os\nfor n in range(3, 64):\n    try: os.write(n, b'')\n    except OSError: pass\nos._exit(0)",
     "every descriptor": """
 import os

@@ -1,7 +1,6 @@
 """`Slot`: the client's end of one sandbox, which runs one program after the other."""
 
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -102,13 +101,13 @@ class Slot:
         except OSError:
             self.kill()
 
-    def receive(self) -> Outcome:
+    def receive(self, within_s: float = _START_S) -> Outcome:
         """The outcome of the program that was sent; waits for it.
 
         Raises:
-            SlotFailedError: the slot died or could not run the program.
+            SlotFailedError: the slot died, hung or could not run the program.
         """
-        self._connection.settimeout(_START_S)
+        self._connection.settimeout(within_s)
         header = self._receive(REPLY.size)
         timed_out, steps, worn, returncode, wall_s, cpu_s, n_out, n_err = REPLY.unpack(header)
         output = self._receive(n_out + n_err)
@@ -124,10 +123,7 @@ class Slot:
             SlotFailedError: the slot died, hung or could not run the program.
         """
         self.send(source, timeout_s, memory_mb)
-        ready, _, _ = select.select([self], [], [], longest_s(timeout_s))
-        if not ready:
-            raise SlotFailedError("the sandbox hung")
-        return self.receive()
+        return self.receive(longest_s(timeout_s))
 
     def close(self) -> None:
         """End the slot and every process in it."""

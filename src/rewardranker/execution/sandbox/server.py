@@ -48,20 +48,9 @@ MAX_PATIENCE = 5
 _KEPT_BYTES = 4 * 2048  # 2,048 characters of UTF-8
 _CREDENTIALS = struct.Struct("iII")  # of a message's sender: pid, uid, gid
 _COMMON_MODULES = (
-    *(
-        "abc",
-        "bisect",
-        "collections",
-        "contextlib",
-        "copy",
-        "dataclasses",
-        "datetime",
-        "decimal",
-        "enum",
-        "fractions",
-    ),
-    *("functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator", "random", "re"),
-    *("statistics", "string", "textwrap", "time", "traceback", "types", "typing"),
+    *("abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum"),
+    *("fractions", "functools", "hashlib", "heapq", "itertools", "json", "math", "numbers", "operator"),
+    *("random", "re", "statistics", "string", "textwrap", "time", "traceback", "types", "typing"),
 )
 
 
