@@ -7,6 +7,7 @@ from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.execution.pool import Program, execute
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
+from rewardranker.problems.candidate import Candidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Evaluation, Execution, Sampling
 
@@ -27,9 +28,8 @@ def evaluated_candidates(
     returns is recorded too (`behaviour`), for the selector "majority".
     """
     by_id = {p.id: p for p in problems}
-    probed = evaluation.majority and all(p.output_probe for p in problems)
-    rows: list[EvaluatedCandidate] = []
     draws = {evaluation.temperature: evaluation.n, evaluation.cool_temperature: evaluation.n, 0.0: 1}
+    drawn: list[tuple[float, Candidate]] = []
     for temperature, n in draws.items():
         with progress.task(f"sample {name} at T = {temperature:g}", len(problems) * n) as bar:
             candidates = generator.sample(
@@ -42,40 +42,42 @@ def evaluated_candidates(
                 batch_size=sampling.batch_size,
                 on_progress=bar.advance,
             )
-        owners = [by_id[c.problem_id] for c in candidates]
-        programs = [Program(p.language, p.program(c.text)) for p, c in zip(owners, candidates, strict=True)]
-        with_probe = probed and temperature == evaluation.temperature
-        if with_probe:
-            programs += [
-                Program(p.language, p.probe(c.text)) for p, c in zip(owners, candidates, strict=True)
-            ]
-        with progress.task(f"run {name}", len(programs)) as bar:
-            verdicts = execute(
-                programs,
-                timeout_s=execution.timeout_s,
-                memory_mb=execution.memory_mb,
-                workers=execution.workers,
-                on_progress=bar.advance,
-            )
-        rows += [
-            EvaluatedCandidate(
-                problem_id=c.problem_id,
-                policy=name,
-                temperature=temperature,
-                index=c.index,
-                text=c.text,
-                logprob_sum=c.logprob_sum,
-                n_tokens=c.n_tokens,
-                finish_reason=c.finish_reason,
-                status=verdicts[i].status,
-                strict_status=verdicts[i].strict_status,
-                reason=verdicts[i].reason,
-                stderr=verdicts[i].stderr,
-                behaviour=verdicts[len(candidates) + i].stdout if with_probe else "",
-            )
-            for i, c in enumerate(candidates)
+        drawn += [(temperature, c) for c in candidates]
+    owners = [by_id[c.problem_id] for _, c in drawn]
+    programs = [Program(p.language, p.program(c.text)) for p, (_, c) in zip(owners, drawn, strict=True)]
+    if evaluation.majority and all(p.output_probe for p in problems):
+        programs += [
+            Program(p.language, p.probe(c.text))
+            for p, (temperature, c) in zip(owners, drawn, strict=True)
+            if temperature == evaluation.temperature
         ]
-    return rows
+    with progress.task(f"run {name}", len(programs)) as bar:
+        verdicts = execute(
+            programs,
+            timeout_s=execution.timeout_s,
+            memory_mb=execution.memory_mb,
+            workers=execution.workers,
+            on_progress=bar.advance,
+        )
+    printed = [v.stdout for v in verdicts[len(drawn) :]]  # the main temperature's candidates come first
+    return [
+        EvaluatedCandidate(
+            problem_id=c.problem_id,
+            policy=name,
+            temperature=temperature,
+            index=c.index,
+            text=c.text,
+            logprob_sum=c.logprob_sum,
+            n_tokens=c.n_tokens,
+            finish_reason=c.finish_reason,
+            status=verdict.status,
+            strict_status=verdict.strict_status,
+            reason=verdict.reason,
+            stderr=verdict.stderr,
+            behaviour=printed[i] if i < len(printed) else "",
+        )
+        for i, ((temperature, c), verdict) in enumerate(zip(drawn, verdicts[: len(drawn)], strict=True))
+    ]
 
 
 def scored_candidates(
