@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory
-from rewardranker.models.checkpoints import load_checkpoint, prefer_fast_kernels
+from rewardranker.models.cache import repeat_with_room
+from rewardranker.models.checkpoints import decoding_kernels, load_checkpoint, prefer_fast_kernels
 from rewardranker.models.logprobs import (
     Tokens,
     context_length,
@@ -24,6 +25,9 @@ from rewardranker.models.logprobs import (
 )
 from rewardranker.problems.candidate import Candidate, FinishReason
 from rewardranker.problems.problem import Problem
+
+_KEEP = 0.8
+"""Finished rows leave a batch together, once no more than this share of its rows is alive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,12 +169,13 @@ class Generator:
             noise = np.stack([_noise(seed, problems[i].id, n, max_new_tokens) for i in batch])
             for first in range(0, n, batch_size):  # more than one turn only where n exceeds batch_size
                 last = min(first + batch_size, n)
-                rows = self._decode(
-                    [prompts[i] for i in batch],
-                    [problems[i] for i in batch],
-                    torch.from_numpy(noise[:, first:last]),
-                    temperature,
-                )
+                with decoding_kernels(self.model):
+                    rows = self._decode(
+                        [prompts[i] for i in batch],
+                        [problems[i] for i in batch],
+                        torch.from_numpy(noise[:, first:last]),
+                        temperature,
+                    )
                 yield [
                     Rollout(batch[b], first + j, prompts[batch[b]], *row)
                     for (b, j), row in zip(np.ndindex(len(batch), last - first), rows, strict=True)
@@ -194,7 +199,7 @@ class Generator:
         )
         # The prompt's keys and values are computed once and then repeated for its n rows.
         cache = output.past_key_values
-        cache.batch_repeat_interleave(n)
+        repeat_with_room(cache, n)
         logits = output.logits[:, -1].repeat_interleave(n, dim=0)
         mask = prompt_mask.long().repeat_interleave(n, dim=0)
         length = mask.sum(1)
@@ -208,24 +213,29 @@ class Generator:
         counts = torch.zeros(total, dtype=torch.long, device=device)
         reasons: list[FinishReason] = ["length"] * total
         rows = torch.arange(total, device=device)  # which candidate each row of the batch is
+        alive = torch.ones(total, dtype=torch.bool, device=device)  # of the rows of the batch
         for t in range(limit):
             token, logprob = _draw(logits.float(), noise[rows, t], temperature)
-            tokens[rows, t], logprobs[rows, t], counts[rows] = token, logprob, t + 1
-            ended = torch.isin(token, eos)
+            tokens[rows, t], logprobs[rows, t] = token, logprob
+            counts[rows] += alive
+            ended = alive & torch.isin(token, eos)
             for row in rows[ended].tolist():
                 reasons[row] = "eos"
             if endings is not None:
-                for i in torch.nonzero(endings[0][endings[1][rows], token] & ~ended).flatten().tolist():
+                watched = endings[0][endings[1][rows], token] & alive & ~ended
+                for i in torch.nonzero(watched).flatten().tolist():
                     row = int(rows[i])
                     text = self._text(tokens[row, : t + 1].tolist())
                     if any(stop in text for stop in problems[row // n].stop_tokens):
                         ended[i], reasons[row] = True, "stop"
-            alive = torch.nonzero(~ended & (room[rows] > t + 1)).flatten()
-            if len(alive) == 0:
+            alive = alive & ~ended & (room[rows] > t + 1)
+            left = int(alive.sum())
+            if left == 0:
                 break
-            if len(alive) < len(rows):
-                rows, mask, token, length = rows[alive], mask[alive], token[alive], length[alive]
-                cache.batch_select_indices(alive)
+            if left <= _KEEP * len(rows):
+                keep = torch.nonzero(alive).flatten()
+                rows, mask, token, length, alive = (x[keep] for x in (rows, mask, token, length, alive))
+                cache.batch_select_indices(keep)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             output = model(
                 input_ids=token[:, None],

@@ -111,12 +111,12 @@ def train_ppo(
         pass_rate: measures the true pass rate of a policy, every `check_every` rounds, at the start and end.
 
     Returns:
-        one row for each number of rounds done, 0 to `iterations` (fewer when KL exceeds `max_kl`): round;
-        score (mean raw score of its rollouts), reward (mean normalised score), kl (mean over completions,
-        summed over tokens, nats), entropy (estimated from the rollouts, mean over tokens, nats), length (mean
-        tokens), ended (share that ended in time), pass (None where not measured), tokens (computed in the round), and of the update that
-        followed: clip_fraction, approx_kl (mean over tokens between old and new policy), value_loss; None
-        where there was no update, or no critic.
+        one row for each number of rounds done, 0 to `iterations` (fewer when KL exceeds `max_kl`). Of the
+        round's rollouts: round; score (mean raw score), reward (mean normalised score), kl (mean over
+        completions, summed over tokens, nats), entropy (estimate, mean over tokens, nats), length (mean
+        tokens), ended (share that ended in time), tokens (computed), pass (None where not measured). Of the
+        update that followed: clip_fraction, approx_kl (mean over tokens, between old and new policy),
+        value_loss; None where there was no update, or no critic.
 
     Raises:
         UserError: no problem, or leave-one-out advantages with a single sample a prompt.
