@@ -90,4 +90,4 @@ def decoding_kernels(model: PreTrainedModel) -> Iterator[None]:
 
 
 def _is_small(model: PreTrainedModel) -> bool:
-    return model.device.type == "cpu" and model.config.get_text_config().hidden_size <= _SMALL
+    return bool(model.device.type == "cpu" and model.config.get_text_config().hidden_size <= _SMALL)
