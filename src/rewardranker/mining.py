@@ -91,8 +91,8 @@ def mine(
     - fresh: like selftraining with failures drawn uniformly; with samples of the SFT policy in place of the
       aligned policy's it is the control for "just more samples".
 
-    So that variants can be compared, all add the same number of groups: as many as the poorest of them could,
-    drawn at random. (hardnegatives and random have the same problems by construction.)
+    With `config.match` all variants add the same number of groups, as many as the poorest of them could, drawn
+    at random, so that they can be compared. (hardnegatives and random have the same problems by construction.)
 
     Args:
         problems: the problems that were sampled.
@@ -123,7 +123,7 @@ def mine(
         negatives = chance if variant == "fresh" else hard
         if (positives or before.passed) and (negatives or before.failed) and (positives or negatives):
             full.append((problem, positives, negatives))
-    size = min(len(plain), len(full))
+    size = min(len(plain), len(full)) if config.match else max(len(plain), len(full))
     groups: list[PreferenceGroup] = []
     mined: list[MinedProgram] = []
     if variant in ("selftraining", "fresh"):
@@ -222,5 +222,5 @@ def _mined(
 def _draw(
     groups: list[tuple[Problem, list[_Scored], list[_Scored]]], size: int, rng: Random
 ) -> list[tuple[Problem, list[_Scored], list[_Scored]]]:
-    """`size` of `groups`, drawn at random, in their order."""
-    return [groups[i] for i in sorted(rng.sample(range(len(groups)), size))]
+    """At most `size` of `groups`, drawn at random, in their order."""
+    return [groups[i] for i in sorted(rng.sample(range(len(groups)), min(size, len(groups))))]

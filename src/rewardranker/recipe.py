@@ -204,6 +204,8 @@ class Mining(Section):
     """For threshold = "rank"."""
     max_per_side: PositiveInt = 4
     """At most so many mined negatives, and so many new positives, a problem."""
+    match: bool = False
+    """Add only as many groups as the poorest variant could, so that variants can be compared."""
 
 
 class Evaluation(Section):
