@@ -13,6 +13,7 @@ _PUBLIC = {
     "Candidate": "rewardranker.problems.candidate",
     "PreferenceGroup": "rewardranker.problems.preference",
     "load_problems": "rewardranker.problems.loaders",
+    "Program": "rewardranker.execution.program",
     "Verdict": "rewardranker.execution.verdict",
     "execute": "rewardranker.execution.pool",
     "Generator": "rewardranker.models.generator",
