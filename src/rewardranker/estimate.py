@@ -1,0 +1,318 @@
+"""What a run will take, before it runs: tokens, executions, memory and time a stage.
+
+Time is arithmetic over a measured rate: 6 floating-point operations a parameter and token trained on, 2 a
+token scored or sampled (Kaplan et al. 2020, arXiv 2001.08361, section 2.1), over what this machine's matrix
+products reach at the model's width, times the share of it that each kind of work reaches in practice. What
+can't be known beforehand is assumed: candidates are as long as the references, every training problem gives
+a preference group, PPO is not stopped by its KL.
+
+Against the CPU seconds of runs on two cores of an AMD EPYC: tiny 22 estimated, 23 spent; micro, up to its
+second alignment, 1,190 estimated, 890 spent. Single stages: 0.5 to 2 times what they took (2 where fewer
+problems than assumed gave groups or passing programs), but less where a fraction of a second of work is
+dominated by loading models. Time is CPU time over threads: a lower bound where the model is too small to keep
+all threads busy.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+
+from rewardranker.errors import UserError
+from rewardranker.models.checkpoints import prefer_fast_kernels
+from rewardranker.models.decoder import build_decoder
+from rewardranker.models.logprobs import encode_completions, encode_prompts
+from rewardranker.models.tokenizer import train_tokenizer
+from rewardranker.problems.loaders import load_problems
+from rewardranker.problems.micro.generate import micro_problems
+from rewardranker.problems.problem import Problem
+from rewardranker.problems.split import assign_splits
+from rewardranker.recipe import MicroProblems, Recipe
+from rewardranker.run import seed_for
+
+_TRAINING, _SCORING, _SAMPLING = 0.25, 0.25, 0.05
+"""Shares of the measured rate; see the module's docstring for how well they fit."""
+_EXECUTION_S = 0.003
+"""CPU time of a short Python program in the sandbox."""
+_CALIBRATION_S = 0.2
+_PROCESS_GB = 0.5
+"""An interpreter with the learning library loaded."""
+_FLOAT = 4
+_TRAINED = 4 * _FLOAT
+"""Bytes a parameter that is trained: weight, gradient and AdamW's two moments."""
+_SAMPLE = 100
+"""Micro problems made to measure lengths."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """What decides the cost of every stage."""
+
+    splits: Counter[str]
+    """Problems of each split."""
+    prompt: float
+    """Mean tokens."""
+    completion: float
+    """Mean tokens of a reference, the end included."""
+    longest: int
+    """Tokens of the longest prompt and reference together."""
+    parameters: int
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    vocabulary: int
+
+    @property
+    def training(self) -> int:
+        """Problems that the loop samples."""
+        return self.splits["pool"] or self.splits["reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    name: str
+    trained: float = 0.0
+    """Tokens, each epoch counted."""
+    scored: float = 0.0
+    """Tokens of prompts and completions that are read without training."""
+    sampled: float = 0.0
+    executions: float = 0.0
+    memory: float = 0.0
+    """Peak bytes of weights, optimizers and activations."""
+
+    @property
+    def tokens(self) -> float:
+        """As cost.json counts them, but with the prompts that are read before sampling."""
+        return self.trained + self.scored + self.sampled
+
+
+def estimate(recipe: Recipe) -> str:
+    """A table of what each stage of `recipe` will take on this machine, as text.
+
+    Measures the machine for 0.2 s and makes a sample of the problems; runs and writes nothing.
+
+    Raises:
+        UserError: the recipe's problems or checkpoint can't be read.
+    """
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    threads = torch.get_num_threads()
+    sizes = _sizes(recipe)
+    rate = _matmul_rate(sizes.hidden, sizes.intermediate)
+    stages = list(_stages(recipe, sizes))
+    seconds = [_cpu_s(stage, sizes.parameters, rate) / threads for stage in stages]
+    rows = [("stage", "tokens", "executions", "memory", "time")]
+    for stage, s in zip(stages, seconds, strict=True):
+        tokens, executions = _count(stage.tokens), _count(stage.executions)
+        rows.append((stage.name, tokens, executions, _bytes(stage.memory), _time(s)))
+    peak = max(stage.memory for stage in stages) + _PROCESS_GB * 2**30
+    tokens, executions = (
+        _count(sum(n)) for n in zip(*((s.tokens, s.executions) for s in stages), strict=True)
+    )
+    rows.append(("all", tokens, executions, _bytes(peak), _time(sum(seconds))))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join([name.ljust(widths[0]), *(n.rjust(w) for n, w in zip(numbers, widths[1:], strict=True))])
+        for name, *numbers in rows
+    ]
+    return "\n".join(
+        [
+            f"Estimate for {sizes.parameters / 1e6:.1f} million parameters and {threads} threads of "
+            f"{rate / 1e9:.0f} GFLOP/s in matrix products (measured now):",
+            "",
+            *lines,
+            "",
+            f"Memory: weights, optimizers, activations; the last line adds {_PROCESS_GB:g} GB for the process.",
+            f"A sandboxed program may use {recipe.execution.memory_mb} MB on top.",
+            "Time: on an otherwise idle machine, a factor of two either way.",
+        ]
+    )
+
+
+def _cpu_s(stage: _Stage, parameters: int, rate: float) -> float:
+    """CPU seconds of a stage."""
+    trained, read, sampled = stage.trained / _TRAINING, stage.scored / _SCORING, stage.sampled / _SAMPLING
+    return parameters * (6 * trained + 2 * read + 2 * sampled) / rate + stage.executions * _EXECUTION_S
+
+
+def _sizes(recipe: Recipe) -> _Sizes:
+    problems, splits = _problems(recipe)
+    known = [p for p in problems if p.reference is not None] or problems
+    texts = [(p.prompt, p.reference or "") for p in known]
+    source = recipe.generator
+    model: PreTrainedModel
+    if source.decoder is not None:
+        tokenizer = train_tokenizer((prompt + text for prompt, text in texts), source.decoder.vocabulary)
+        model = build_decoder(source.decoder, tokenizer, recipe.seed)
+    else:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(Path(source.checkpoint), local_files_only=True)
+            config = AutoConfig.from_pretrained(Path(source.checkpoint), local_files_only=True)
+        except (OSError, ValueError) as e:
+            raise UserError(f"{source.checkpoint}: cannot be read as a model with its tokenizer: {e}") from e
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    prefer_fast_kernels(model)  # what the rate is measured with
+    prompts = list(map(len, encode_prompts(tokenizer, [prompt for prompt, _ in texts])))
+    completions = list(map(len, encode_completions(tokenizer, [text for _, text in texts])))
+    text_config = model.config.get_text_config()
+    return _Sizes(
+        splits=splits,
+        prompt=sum(prompts) / len(prompts),
+        completion=sum(completions) / len(completions)
+        if any(text for _, text in texts)
+        else recipe.sampling.max_new_tokens,
+        longest=max(p + c for p, c in zip(prompts, completions, strict=True)),
+        parameters=sum(p.numel() for p in model.parameters()),
+        hidden=text_config.hidden_size,
+        intermediate=getattr(text_config, "intermediate_size", None) or 4 * text_config.hidden_size,
+        layers=text_config.num_hidden_layers,
+        heads=text_config.num_attention_heads,
+        vocabulary=model.get_input_embeddings().weight.shape[0],
+    )
+
+
+def _problems(recipe: Recipe) -> tuple[Sequence[Problem], Counter[str]]:
+    """The problems, or a sample of micro problems, and how many there are of each split."""
+    config = recipe.problems
+    if config.micro is None:
+        problems = assign_splits(load_problems(*config.files), config, seed_for(recipe.seed, "problems"))
+        return problems, Counter(p.split for p in problems)
+    few = {"reference": min(config.micro.reference, _SAMPLE), "pool": 1, "development": 1, "test": 1}
+    sizes = MicroProblems(**few, step_weights=config.micro.step_weights)
+    counts = {name: getattr(config.micro, name) for name in few}
+    return micro_problems(sizes, recipe.seed), Counter(counts)
+
+
+def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
+    """Every stage of the loop, in its order."""
+    prompt, completion, training = sizes.prompt, sizes.completion, sizes.training
+    references = sizes.splits["reference"]
+    with_reference = sizes.splits["pool"] == 0  # whether the training problems have references
+    weights = _FLOAT * sizes.parameters
+
+    def sft(name: str, examples: float, epochs: int, batch: int) -> _Stage:
+        memory = _TRAINED * sizes.parameters + _activations(sizes, batch * sizes.longest)
+        return _Stage(name, trained=epochs * examples * (prompt + completion), memory=memory)
+
+    def sample(name: str, problems: int, n: int, executions: int) -> _Stage:
+        return _Stage(
+            name,
+            scored=problems * prompt,
+            sampled=problems * n * completion,
+            executions=executions,
+            memory=weights + _cache(recipe, sizes, recipe.sampling.batch_size),
+        )
+
+    verified = references + sizes.splits["development"] if recipe.problems.verify_references else 0
+    yield _Stage("problems", executions=verified)
+    yield sft("0-sft", references, recipe.sft.epochs, recipe.sft.batch_size)
+    yield sample("0-sample", training, recipe.sampling.n, training * recipe.sampling.n)
+    drawn = recipe.sampling.n
+    group = min(recipe.sampling.n, 2 * recipe.reward.max_per_side) + with_reference
+    compared = training * (prompt + group * completion)
+    for i in range(1, recipe.iterations + 1):
+        group_tokens = sizes.longest + 2 * recipe.reward.max_per_side * completion
+        together = recipe.reward.groups_per_batch * group_tokens
+        yield _Stage(
+            f"{i}-reward",
+            trained=recipe.reward.epochs * compared,
+            memory=_TRAINED * sizes.parameters + _activations(sizes, together),
+        )
+        if recipe.align != "ppo":
+            examples = references + training * min(recipe.rft.max_per_problem, drawn)
+            yield sft(f"{i}-rft", examples, recipe.rft.epochs, recipe.rft.batch_size)
+        if recipe.align != "rft":
+            yield _ppo(f"{i}-ppo", recipe, sizes)
+        if i < recipe.iterations:
+            n = recipe.mining.n
+            yield sample(f"{i}-sample", training, n, training * n)
+            scored = training * (prompt + n * completion)
+            yield _Stage(f"{i}-mine", scored=scored, memory=weights + _cache(recipe, sizes, 256))
+            drawn += n
+            compared += training * (prompt + min(n, 2 * recipe.mining.max_per_side) * completion)
+    longer = recipe.evaluation.longer_sft_epochs
+    if longer:
+        yield sft("0-sft-longer", references, longer, recipe.sft.batch_size)
+    test, n = sizes.splits["test"], recipe.evaluation.n
+    cool = recipe.evaluation.cool_temperature != recipe.evaluation.temperature
+    draws = n * (1 + cool) + 1
+    probes = n if recipe.evaluation.majority and recipe.problems.micro else 0
+    aligned = [f"aligned-{i}" for i in range(1, recipe.iterations + 1)]
+    for policy in ("sft", *(["sft-longer"] if longer else []), *aligned):
+        yield sample(f"test-{policy}", test, draws, test * (draws + probes))
+    scored = recipe.iterations * (1 + recipe.iterations) * test * (prompt + n * completion)
+    yield _Stage("evaluate", scored=scored, memory=weights + _cache(recipe, sizes, 256))
+
+
+def _ppo(name: str, recipe: Recipe, sizes: _Sizes) -> _Stage:
+    """Policy, reference, ranker and critic read each rollout; policy and critic are trained on it."""
+    config = recipe.ppo
+    critic = config.advantage == "gae"
+    problems = min(config.prompts, sizes.training)
+    read = problems * (sizes.prompt + config.samples * sizes.completion)
+    rounds = config.iterations + 1
+    checks = 1 + math.ceil(config.iterations / config.check_every)
+    checked = min(config.check_problems, sizes.splits["development"]) * config.samples * checks
+    bytes_a_parameter = (1 + critic) * _TRAINED + 2 * _FLOAT
+    minibatch = config.minibatch * (sizes.longest / config.samples + sizes.completion)
+    return _Stage(
+        name,
+        trained=config.iterations * config.epochs * read * (1 + critic),
+        scored=rounds * read * (3 + critic),
+        sampled=rounds * problems * config.samples * sizes.completion + checked * sizes.completion,
+        executions=checked,
+        memory=bytes_a_parameter * sizes.parameters + _activations(sizes, minibatch),
+    )
+
+
+def _activations(sizes: _Sizes, tokens: float) -> float:
+    """Bytes kept for the backward pass."""
+    layer = 10 * sizes.hidden + 4 * sizes.intermediate + 2 * sizes.heads * sizes.longest
+    return _FLOAT * tokens * (sizes.layers * layer + 3 * sizes.vocabulary)
+
+
+def _cache(recipe: Recipe, sizes: _Sizes, rows: int) -> float:
+    """Bytes of keys, values and one position's logits for `rows` sequences."""
+    length = sizes.longest + recipe.sampling.max_new_tokens
+    return _FLOAT * rows * (2 * sizes.layers * sizes.hidden * length + 3 * sizes.vocabulary)
+
+
+def _matmul_rate(hidden: int, intermediate: int) -> float:
+    """Floating-point operations a CPU second of one thread, in the model's widest product for 1,024 tokens.
+
+    CPU time, so that what else runs on the machine now does not count.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    a, b = torch.randn(1024, hidden), torch.randn(hidden, intermediate)
+    _ = a @ b
+    count, start = 0, time.process_time()
+    while time.process_time() - start < _CALIBRATION_S:
+        _ = a @ b
+        count += 1
+    spent = time.process_time() - start
+    torch.set_num_threads(threads)
+    return count * 2 * a.shape[0] * hidden * intermediate / spent
+
+
+def _count(x: float) -> str:
+    if x < 1e4:
+        return f"{x:.0f}"
+    return f"{x / 1e3:.0f} k" if x < 1e7 else f"{x / 1e6:.0f} M"
+
+
+def _bytes(x: float) -> str:
+    return f"{x / 2**20:.0f} MB" if x < 10 * 2**30 else f"{x / 2**30:.0f} GB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
