@@ -128,7 +128,7 @@ def estimate(recipe: Recipe) -> str:
             "",
             *lines,
             "",
-            f"Memory: weights, optimizers, activations; the last line adds {_PROCESS_GB:g} GB for the process.",
+            f"Memory: weights, optimizers, activations; in the last line {_PROCESS_GB:g} GB for the process too.",
             f"A sandboxed program may use {recipe.execution.memory_mb} MB on top.",
             "Time: on an otherwise idle machine, a factor of two either way.",
         ]

@@ -91,8 +91,9 @@ def mine(
     - fresh: like selftraining with failures drawn uniformly; with samples of the SFT policy in place of the
       aligned policy's it is the control for "just more samples".
 
-    With `config.match` all variants add the same number of groups, as many as the poorest of them could, drawn
-    at random, so that they can be compared. (hardnegatives and random have the same problems by construction.)
+    With `config.match` all variants add the same number of groups, as many as the poorest of them could,
+    drawn at random, so that they can be compared. (hardnegatives and random have the same problems by
+    construction.)
 
     Args:
         problems: the problems that were sampled.
