@@ -9,12 +9,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from rewardranker.problems.candidate import ExecutedCandidate
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Mining, Variant
+
+_WRONG = ("failed", "syntax_error", "timeout")
+"""Verdicts that say so; of "unavailable" and "error" nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,18 @@ class _Programs:
     """Program -> where it came from."""
     failed: dict[str, str]
 
+    def __contains__(self, text: object) -> bool:
+        return text in self.passed or text in self.failed
+
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
     candidate: ExecutedCandidate
     score: float
     rank: int
+
+
+_Sides: TypeAlias = tuple[Problem, list[_Scored], list[_Scored]]
 
 
 def initial_groups(
@@ -106,18 +115,19 @@ def mine(
         seed: decides every random draw.
     """
     known = _known(problems, earlier)
+    for c in sampled:
+        if c.passed:
+            known[c.problem_id].failed.pop(c.text, None)
     ranked = _ranked(sampled, scores)
     rng = Random(seed)
-    plain: list[
-        tuple[Problem, list[_Scored], list[_Scored]]
-    ] = []  # problem, hard negatives, random negatives
-    full: list[tuple[Problem, list[_Scored], list[_Scored]]] = []  # problem, new positives, negatives
+    plain: list[_Sides] = []  # problem, hard negatives, random negatives
+    full: list[_Sides] = []  # problem, new positives, negatives
     for problem in problems:
         before, now = known[problem.id], ranked.get(problem.id, [])
-        failed = [s for s in now if not s.candidate.passed and s.candidate.text not in before.failed]
+        failed = [s for s in now if not s.candidate.passed and s.candidate.text not in before]
         hard = [s for s in failed if _is_hard(s, now, config)][: config.max_per_side]
         chance = rng.sample(failed, len(hard))
-        positives = [s for s in now if s.candidate.passed and s.candidate.text not in before.passed]
+        positives = [s for s in now if s.candidate.passed and s.candidate.text not in before]
         positives = rng.sample(positives, min(len(positives), config.max_per_side))
         if hard and before.passed:
             plain.append((problem, hard, chance))
@@ -160,12 +170,11 @@ def _known(problems: Iterable[Problem], candidates: Iterable[ExecutedCandidate])
     for c in candidates:
         if c.passed:
             known[c.problem_id].passed.setdefault(c.text, c.policy)
-        elif c.strict_status in (
-            "failed",
-            "syntax_error",
-            "timeout",
-        ):  # else nobody knows whether it is wrong
+        elif c.strict_status in _WRONG:
             known[c.problem_id].failed.setdefault(c.text, c.policy)
+    for programs in known.values():  # what passed once is right: a busy machine may have timed it out
+        for text in programs.passed.keys() & programs.failed.keys():
+            del programs.failed[text]
     return known
 
 
@@ -173,7 +182,7 @@ def _ranked(candidates: Sequence[ExecutedCandidate], scores: Sequence[float]) ->
     """The distinct candidates of each problem, best score first."""
     distinct: dict[str, dict[str, tuple[ExecutedCandidate, float]]] = defaultdict(dict)
     for candidate, score in zip(candidates, scores, strict=True):
-        if candidate.passed or candidate.strict_status in ("failed", "syntax_error", "timeout"):
+        if candidate.passed or candidate.strict_status in _WRONG:
             distinct[candidate.problem_id].setdefault(candidate.text, (candidate, score))
     return {
         problem_id: [
@@ -220,8 +229,6 @@ def _mined(
     ]
 
 
-def _draw(
-    groups: list[tuple[Problem, list[_Scored], list[_Scored]]], size: int, rng: Random
-) -> list[tuple[Problem, list[_Scored], list[_Scored]]]:
+def _draw(groups: list[_Sides], size: int, rng: Random) -> list[_Sides]:
     """At most `size` of `groups`, drawn at random, in their order."""
     return [groups[i] for i in sorted(rng.sample(range(len(groups)), min(size, len(groups))))]
