@@ -1,14 +1,30 @@
 """Candidates as JSON lines: what `sample` writes, `execute` runs, `rank` and `mine` read."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rewardranker.errors import UserError
 from rewardranker.files import read_jsonl
-from rewardranker.problems.candidate import Candidate, ExecutedCandidate
+from rewardranker.problems.candidate import Candidate, ExecutedCandidate, FinishReason
 from rewardranker.problems.problem import Problem
+from rewardranker.problems.rows import Record, validate
+
+
+class _Executed(Record):
+    """The fields of an `ExecutedCandidate`; what execution doesn't need may be missing."""
+
+    problem_id: str
+    text: str
+    strict_status: str
+    status: str = ""
+    reason: str = ""
+    index: int = 0
+    logprob_sum: float = 0.0
+    n_tokens: int = 0
+    finish_reason: FinishReason = "eos"
+    policy: str = ""
 
 
 def completion_rows(problems: Sequence[Problem], candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
@@ -31,41 +47,36 @@ def read_completions(path: Path, problems: Sequence[Problem]) -> list[dict[str, 
     Raises:
         UserError: a row lacks a field or names a problem that isn't among `problems`; names file and line.
     """
-    ids = {p.id for p in problems}
-    rows = []
-    for number, row in read_jsonl(path):
-        problem_id, text = row.get("problem_id", row.get("task_id")), row.get("text", row.get("completion"))
-        if not isinstance(problem_id, str) or not isinstance(text, str):
-            raise UserError(f'{path}:{number}: needs "problem_id" and "text" (or "task_id" and "completion")')
-        if problem_id not in ids:
-            raise UserError(f"{path}:{number}: problem {problem_id!r} is not in the problems file")
-        rows.append({**row, "problem_id": problem_id, "text": text})
-    if not rows:
-        raise UserError(f"{path}: no rows")
-    return rows
+    return [row for _, row in _rows(path, problems)]
 
 
 def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandidate]:
     """Candidates of `path` with their verdicts: rows of `sample` that went through `execute`.
 
     Raises:
-        UserError: as `read_completions`, or the rows carry no verdict.
+        UserError: as `read_completions`, or a row carries no verdict or a field of the wrong kind.
     """
-    names = [f.name for f in fields(ExecutedCandidate)]
-    unknown = {
-        "index": 0,
-        "logprob_sum": 0.0,
-        "n_tokens": 0,
-        "finish_reason": "eos",
-        "policy": path.stem,
-        "reason": "",
-    }
     executed = []
-    for number, row in enumerate(read_completions(path, problems), 1):
+    for where, row in _rows(path, problems):
         if "strict_status" not in row:
-            raise UserError(
-                f"{path}: candidate {number} has no verdict; run it first: rewardranker execute {path} -o OUT"
-            )
-        row.setdefault("status", row["strict_status"])
-        executed.append(ExecutedCandidate(**{name: row.get(name, unknown.get(name)) for name in names}))
+            raise UserError(f"{where}: no verdict; run it first: rewardranker execute {path} -o OUT")
+        found = validate(_Executed, row, where)
+        known = {"status": found.status or found.strict_status, "policy": found.policy or path.stem}
+        executed.append(ExecutedCandidate(**{**found.model_dump(), **known}))
     return executed
+
+
+def _rows(path: Path, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and line, row) of each row, with "problem_id" and "text" whatever they were called."""
+    ids = {p.id for p in problems}
+    empty = True
+    for number, row in read_jsonl(path):
+        where, empty = f"{path}:{number}", False
+        problem_id, text = row.get("problem_id", row.get("task_id")), row.get("text", row.get("completion"))
+        if not isinstance(problem_id, str) or not isinstance(text, str):
+            raise UserError(f'{where}: needs "problem_id" and "text" (or "task_id" and "completion")')
+        if problem_id not in ids:
+            raise UserError(f"{where}: problem {problem_id!r} is not in the problems file")
+        yield where, {**row, "problem_id": problem_id, "text": text}
+    if empty:
+        raise UserError(f"{path}: no rows")

@@ -1,0 +1,100 @@
+import json
+
+import pytest
+
+from rewardranker.errors import UserError
+from rewardranker.problems.candidate import Candidate, ExecutedCandidate
+from rewardranker.problems.completions import completion_rows, read_completions, read_executed
+from rewardranker.problems.problem import Problem
+
+PROBLEMS = [Problem("a", "python", "def a():\n", "a()"), Problem("b", "python", "def b():\n", "b()")]
+CANDIDATES = [
+    Candidate("a", 0, "    return 1", -1.5, 4, "eos", "sft"),
+    Candidate("b", 3, "    return 2", -2.5, 64, "length", "sft"),
+]
+
+
+def write(path, rows):
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def test_sampled_rows_can_be_executed_and_read_back(tmp_path):
+    rows = completion_rows(PROBLEMS, CANDIDATES)
+    assert [(r["id"], r["language"], r["program"]) for r in rows] == [
+        ("a#0", "python", "def a():\n    return 1\na()"),
+        ("b#3", "python", "def b():\n    return 2\nb()"),
+    ]
+    path = write(tmp_path / "c.jsonl", rows)
+    assert read_completions(path, PROBLEMS) == rows
+    verdict = {"status": "passed", "strict_status": "failed", "reason": "exit 0 before the end"}
+    executed = read_executed(write(path, [{**row, **verdict} for row in rows]), PROBLEMS)
+    assert executed == [
+        ExecutedCandidate(
+            c.problem_id,
+            c.index,
+            c.text,
+            c.logprob_sum,
+            c.n_tokens,
+            c.finish_reason,
+            c.policy,
+            *verdict.values(),
+        )
+        for c in CANDIDATES
+    ]
+
+
+def test_human_eval_rows_are_understood_and_further_fields_kept(tmp_path):
+    path = write(tmp_path / "h.jsonl", [{"task_id": "a", "completion": "x", "note": 1}])
+    assert read_completions(path, PROBLEMS) == [
+        {"task_id": "a", "completion": "x", "note": 1, "problem_id": "a", "text": "x"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"problem_id": "a"}, ':2: needs "problem_id" and "text"'),
+        ({"problem_id": 1, "text": "x"}, ':2: needs "problem_id" and "text"'),
+        ({"problem_id": "z", "text": "x"}, ":2: problem 'z' is not in the problems file"),
+        ("{", ":2: not JSON"),
+        ("[1]", ":2: expected a JSON object"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line(tmp_path, row, message):
+    path = write(tmp_path / "c.jsonl", [{"problem_id": "a", "text": "x"}, row])
+    with pytest.raises(UserError) as e:
+        read_completions(path, PROBLEMS)
+    assert f"{path}{message}" in str(e.value)
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no rows"):
+        read_completions(write(tmp_path / "c.jsonl", []), PROBLEMS)
+
+
+def test_a_candidate_without_verdict_is_named_by_line_and_the_command_to_run(tmp_path):
+    path = write(tmp_path / "c.jsonl", ["", {"problem_id": "a", "text": "x"}])
+    with pytest.raises(UserError) as e:
+        read_executed(path, PROBLEMS)
+    assert f"{path}:2: no verdict; run it first: rewardranker execute {path} -o OUT" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("index", "0"), ("n_tokens", 1.5), ("logprob_sum", "x"), ("policy", 3), ("strict_status", None)],
+)
+def test_a_field_of_the_wrong_kind_is_named(tmp_path, field, value):
+    path = write(
+        tmp_path / "c.jsonl", [{"problem_id": "a", "text": "x", "strict_status": "passed", field: value}]
+    )
+    with pytest.raises(UserError) as e:
+        read_executed(path, PROBLEMS)
+    assert f"{path}:1: {field}" in str(e.value)
+
+
+def test_what_execution_does_not_need_may_be_missing(tmp_path):
+    path = write(tmp_path / "mine.jsonl", [{"problem_id": "a", "text": "x", "strict_status": "timeout"}])
+    assert read_executed(path, PROBLEMS) == [
+        ExecutedCandidate("a", 0, "x", 0.0, 0, "eos", "mine", "timeout", "timeout", "")
+    ]
