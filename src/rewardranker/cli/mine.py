@@ -44,10 +44,6 @@ def mine(
     read = read_executed(candidates, known)
     sampled = [c for c in read if c.problem_id in prompts]
     before = read_executed(earlier, known) if earlier else []
-    if len(sampled) < len(read):
-        typer.echo(
-            f"left out: {len(read) - len(sampled)} candidates of development and test problems", err=True
-        )
     model = RewardRanker.from_pretrained(ranker)
     with progress.task("score", len(sampled)) as bar:
         scores = model.score(
@@ -60,6 +56,10 @@ def mine(
         raise UserError(
             f"{candidates}: nothing to mine: no problem has both a failure and a program that passed; "
             "give --earlier, or sample more candidates"
+        )
+    if len(sampled) < len(read):
+        typer.echo(
+            f"left out: {len(read) - len(sampled)} candidates of development and test problems", err=True
         )
     write_table(out, PreferenceGroup, groups)
     typer.echo(f"wrote {len(groups)} groups with {len(mined)} mined programs to {out}", err=True)
