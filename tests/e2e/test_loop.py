@@ -1,0 +1,159 @@
+"""The shipped recipe `tiny` from end to end, through the command line."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rewardranker.problems.candidate import ExecutedCandidate
+from rewardranker.problems.preference import PreferenceGroup
+from rewardranker.tables import read_table
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
+
+ROOT = Path(__file__).parents[2]
+STAGES = [
+    *("problems", "0-sft", "0-sample", "1-reward", "1-rft", "1-sample", "1-mine", "2-reward", "2-rft"),
+    *("0-sft-longer", "test-sft", "test-sft-longer", "test-aligned-1", "test-aligned-2", "evaluate"),
+]
+
+
+def command(directory: Path, *settings: str) -> list[str]:
+    code = "from rewardranker.cli import main; main()"
+    words = [word for setting in settings for word in ("--set", setting)]
+    return [sys.executable, "-c", code, "run", "tiny", "--dir", str(directory), *words]
+
+
+def run(directory: Path, *settings: str) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(command(directory, *settings), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def metrics(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "metrics.json").read_text())
+    assert found.pop("wall_s") > 0
+    return found
+
+
+@pytest.fixture(scope="module")
+def whole(isolation: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run from start to end: its directory, and what it printed."""
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    return directory, run(directory).stdout
+
+
+def test_a_run_leaves_metrics_cost_report_and_every_stage(whole: tuple[Path, str]) -> None:
+    directory, printed = whole
+    assert {p.name for p in directory.iterdir()} == {
+        *STAGES,
+        *(".lock", "recipe.toml", "environment.json", "metrics.json", "cost.json", "report"),
+    }
+    cost = json.loads((directory / "cost.json").read_text())
+    assert [row["stage"] for row in cost["stages"]] == STAGES
+    assert cost["total"]["executions"] > 1000 and cost["total"]["tokens"] > 100_000
+    assert "<html" in (directory / "report" / "index.html").read_text()
+    assert "30 test problems" in printed and str(directory / "report") in printed.replace("\n", "")
+
+
+def test_every_policy_has_a_row_for_every_selector(whole: tuple[Path, str]) -> None:
+    found = metrics(whole[0])
+    rows = Counter(
+        (r["system"], r["iteration"], r["selector"], r["temperature"], r["ranker"]) for r in found["rows"]
+    )
+    plain = [
+        ("greedy", 0.0),
+        ("sample", 0.5),
+        ("sample", 1.0),
+        ("logprob", 1.0),
+        ("majority", 1.0),
+        ("oracle", 1.0),
+    ]
+    policies = [("sft", 0), ("sft-longer", 0), ("aligned", 1), ("aligned", 2)]
+    expected = [(*policy, *selector, None) for policy in policies for selector in plain]
+    expected += [(*p, "ranker", 1.0, i) for p in policies if p[0] != "sft-longer" for i in (1, 2)]
+    assert rows == Counter(expected)
+    for row in found["rows"]:
+        assert 0 <= row["value"] <= 1 and row["problems"] == 30
+        low, high = row["ci95"]
+        assert low <= row["value"] <= high
+    assert {r["iteration"] for r in found["ranker"]} == {1, 2}
+    assert found["ppo"] == []
+
+
+def test_tiny_has_right_and_wrong_candidates_to_learn_from(whole: tuple[Path, str]) -> None:
+    directory, _ = whole
+    for stage in ("0-sample", "1-sample"):
+        candidates = read_table(directory / stage / "candidates.parquet", ExecutedCandidate)
+        assert len(candidates) == 500
+        assert 0.05 < sum(c.passed for c in candidates) / len(candidates) < 0.95
+    assert len(read_table(directory / "1-mine" / "groups.parquet", PreferenceGroup)) > 20
+
+
+def test_a_run_that_is_done_is_not_run_again(whole: tuple[Path, str], tmp_path: Path) -> None:
+    directory = tmp_path / "again"
+    shutil.copytree(whole[0], directory)
+    again = run(directory)
+    assert again.stderr.count("already done") == len(STAGES)
+    assert metrics(directory) == metrics(whole[0])
+
+
+def test_ppo_shares_what_comes_before_it_and_can_be_left_again(
+    whole: tuple[Path, str], tmp_path: Path
+) -> None:
+    directory = tmp_path / "ppo"
+    shutil.copytree(whole[0], directory)
+    done = run(directory, "align=rft+ppo", "ppo.iterations=2")
+    for stage in STAGES[:5]:
+        assert f"{stage}  already done" in done.stderr
+    found = metrics(directory)
+    assert [row["iteration"] for row in found["ppo"]] == [1, 2]
+    for row in found["ppo"]:
+        assert row["kl"] >= 0 and 0 <= row["pass_before"] <= 1 and 0 <= row["pass_after"] <= 1
+    assert {row["align"] for row in found["rows"] if row["system"] == "aligned"} == {"rft+ppo"}
+    back = run(directory)
+    assert back.stderr.count("already done") == len(STAGES)
+    assert metrics(directory) == metrics(whole[0])
+
+
+def test_a_run_killed_and_resumed_equals_one_that_never_was(whole: tuple[Path, str], tmp_path: Path) -> None:
+    """Killed in the middle of its first training stage; everything but the problems is made anew."""
+    directory = tmp_path / "killed"
+    process = subprocess.Popen(command(directory), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (directory / ".0-sft.partial").is_dir():
+        assert process.poll() is None
+        time.sleep(0.01)
+    time.sleep(1.0)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (directory / "0-sft").exists()
+    done = run(directory)
+    assert done.stderr.count("already done") == 1
+    assert metrics(directory) == metrics(whole[0])
+    names = [sorted(str(p.relative_to(d)) for p in d.rglob("*")) for d in (directory, whole[0])]
+    assert names[0] == names[1]
+
+
+def test_kills_all_over_the_run_change_nothing(tmp_path: Path) -> None:
+    """The benchmark, on a run that is smaller still."""
+    small = ["iterations=1", "problems.micro.pool=40", "problems.micro.test=10", "sft.epochs=6"]
+    words = [word for setting in small for word in ("--set", setting)]
+    script = [sys.executable, str(ROOT / "benchmarks" / "kill_and_resume.py"), "--kills", "4"]
+    done = subprocess.run(
+        [*script, "--dir", str(tmp_path / "runs"), "-o", str(tmp_path / "out.json"), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads((tmp_path / "out.json").read_text())
+    assert verdict["surviving_processes"] == []
+    assert sum(kill["killed"] for kill in verdict["kills"]) >= 2
