@@ -31,7 +31,7 @@ def test_the_table_fits_100_columns_and_has_every_policy(metrics):
 def test_the_table_shows_the_rows_numbers(metrics):
     (row,) = [r for r in metrics["rows"] if (r["policy"], r["selector"]) == ("aligned-2", "oracle")]
     low, high = row["ci95"]
-    assert f"{100 * row['value']:.1f} ± {50 * (high - low):.1f}" in rendered(metrics)
+    assert f"{100 * row['value']:.1f}±{50 * (high - low):.1f}" in rendered(metrics)
 
 
 def test_the_newest_ranker_is_shown(metrics):

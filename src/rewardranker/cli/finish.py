@@ -1,6 +1,5 @@
 """What `run` and `demo` share: the loop, then the table and the page."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ from rewardranker.recipe import Recipe
 
 def run_and_show(recipe: Recipe, directory: Path, neighbours: list[dict[str, Any]] | None = None) -> None:
     """Run the loop, print the table, write the report and say where it is."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported; models are local
     from rich.console import Console
 
     from rewardranker.loop import Loop

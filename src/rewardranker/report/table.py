@@ -156,7 +156,7 @@ def headline(metrics: Metrics) -> str:
 
 
 def table(metrics: Metrics) -> Table:
-    """The result for a terminal of 100 columns: a policy a row, a selector a column.
+    """The result for a terminal of 80 columns: a policy a row, a selector a column.
 
     With several languages it shows all of them together.
     """
@@ -181,7 +181,7 @@ def table(metrics: Metrics) -> Table:
         texts = []
         for column in shown:
             cell = row.cells.get(column)
-            text = f"{cell.percent} ± {cell.half_width}" if cell else "-"
+            text = f"{cell.percent}±{cell.half_width}" if cell else "-"
             texts.append(f"[bold]{text}[/]" if column == row.best else text)
         drawn.add_row(row.policy, *texts)
     return drawn
