@@ -55,6 +55,8 @@ class _Sizes:
 
     splits: Counter[str]
     """Problems of each split."""
+    known: int
+    """Problems with a reference program, of whatever split."""
     prompt: float
     """Mean tokens."""
     completion: float
@@ -128,7 +130,7 @@ def estimate(recipe: Recipe) -> str:
             "",
             *lines,
             "",
-            f"Memory: weights, optimizers, activations; in the last line {_PROCESS_GB:g} GB for the process too.",
+            f"Memory: weights, optimizers, activations; last, {_PROCESS_GB:g} GB more for the process.",
             f"A sandboxed program may use {recipe.execution.memory_mb} MB on top.",
             "Time: on an otherwise idle machine, a factor of two either way.",
         ]
@@ -143,8 +145,8 @@ def _cpu_s(stage: _Stage, parameters: int, rate: float) -> float:
 
 def _sizes(recipe: Recipe) -> _Sizes:
     problems, splits = _problems(recipe)
-    known = [p for p in problems if p.reference is not None] or problems
-    texts = [(p.prompt, p.reference or "") for p in known]
+    references = [p for p in problems if p.reference is not None]
+    texts = [(p.prompt, p.reference or "") for p in references or problems]
     source = recipe.generator
     model: PreTrainedModel
     if source.decoder is not None:
@@ -164,10 +166,9 @@ def _sizes(recipe: Recipe) -> _Sizes:
     text_config = model.config.get_text_config()
     return _Sizes(
         splits=splits,
+        known=splits["reference"] + splits["development"] if recipe.problems.micro else len(references),
         prompt=sum(prompts) / len(prompts),
-        completion=sum(completions) / len(completions)
-        if any(text for _, text in texts)
-        else recipe.sampling.max_new_tokens,
+        completion=sum(completions) / len(completions) if references else recipe.sampling.max_new_tokens,
         longest=max(p + c for p, c in zip(prompts, completions, strict=True)),
         parameters=sum(p.numel() for p in model.parameters()),
         hidden=text_config.hidden_size,
@@ -210,8 +211,7 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
             memory=weights + _cache(recipe, sizes, recipe.sampling.batch_size),
         )
 
-    verified = references + sizes.splits["development"] if recipe.problems.verify_references else 0
-    yield _Stage("problems", executions=verified)
+    yield _Stage("problems", executions=sizes.known if recipe.problems.verify_references else 0)
     yield sft("0-sft", references, recipe.sft.epochs, recipe.sft.batch_size)
     yield sample("0-sample", training, recipe.sampling.n, training * recipe.sampling.n)
     drawn = recipe.sampling.n

@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from rewardranker import estimate as module
+from rewardranker.errors import UserError
+from rewardranker.estimate import estimate
+from rewardranker.models.decoder import build_decoder
+from rewardranker.models.generator import Generator
+from rewardranker.models.tokenizer import train_tokenizer
+from rewardranker.problems.micro.generate import micro_problems
+from rewardranker.recipe import Decoder, MicroProblems, Recipe, load_recipe
+
+
+def table(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """Stage -> tokens, executions, memory, time, as printed."""
+    lines = estimate(recipe).splitlines()
+    start = lines.index("") + 2
+    rows = [
+        line.replace(" k", "k").replace(" M", "M").split() for line in lines[start : lines.index("", start)]
+    ]
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+def stages(*settings: str) -> dict[str, module._Stage]:
+    recipe = load_recipe("tiny", settings)
+    return {s.name: s for s in module._stages(recipe, module._sizes(recipe))}
+
+
+def test_the_stages_are_those_of_the_loop() -> None:
+    expected = [
+        "problems",
+        "0-sft",
+        "0-sample",
+        "1-reward",
+        "1-rft",
+        "1-sample",
+        "1-mine",
+        "2-reward",
+        "2-rft",
+    ]
+    expected += [
+        "0-sft-longer",
+        "test-sft",
+        "test-sft-longer",
+        "test-aligned-1",
+        "test-aligned-2",
+        "evaluate",
+    ]
+    assert list(stages()) == expected
+    assert list(table(load_recipe("tiny"))) == [*expected, "all"]
+    assert list(stages("align=ppo", "iterations=1", "evaluation.longer_sft_epochs=0")) == [
+        *("problems", "0-sft", "0-sample", "1-reward", "1-ppo", "test-sft", "test-aligned-1", "evaluate"),
+    ]
+
+
+def test_what_can_be_known_is_exact() -> None:
+    recipe = load_recipe("tiny", ("problems.micro.reference=60",))
+    problems = [
+        p for p in micro_problems(MicroProblems(reference=60, pool=1, step_weights=(1,)), 1) if p.reference
+    ]
+    problems = [p for p in problems if p.split == "reference"]
+    examples = [(p.prompt, p.reference or "") for p in problems]
+    assert recipe.generator.decoder is not None
+    tokenizer = train_tokenizer((a + b for a, b in examples), recipe.generator.decoder.vocabulary)
+    generator = Generator(build_decoder(recipe.generator.decoder, tokenizer, 1), tokenizer)
+    found = {s.name: s for s in module._stages(recipe, module._sizes(recipe))}
+    # The sample holds a development problem beside the references, so lengths agree closely, not exactly.
+    assert found["0-sft"].trained == pytest.approx(8 * generator.count_tokens(examples), rel=0.03)
+    assert found["problems"].executions == 80
+    assert found["0-sample"].executions == 500
+    assert found["test-sft"].executions == 30 * (6 + 6 + 1 + 6)  # two temperatures, greedy, probes
+
+
+@pytest.mark.parametrize(
+    ("setting", "stage", "field", "factor"),
+    [
+        ("sft.epochs=16", "0-sft", "trained", 2),
+        ("sampling.n=10", "0-sample", "sampled", 2),
+        ("mining.n=10", "1-sample", "executions", 2),
+        ("reward.epochs=4", "1-reward", "trained", 2),
+        ("problems.micro.test=60", "evaluate", "scored", 2),
+    ],
+)
+def test_twice_the_work_is_twice_the_number(setting: str, stage: str, field: str, factor: float) -> None:
+    before, after = getattr(stages()[stage], field), getattr(stages(setting)[stage], field)
+    assert after == pytest.approx(factor * before)
+
+
+def test_training_memory_holds_weights_gradients_and_two_moments() -> None:
+    recipe = load_recipe("tiny")
+    sizes = module._sizes(recipe)
+    found = {s.name: s for s in module._stages(recipe, sizes)}
+    assert found["0-sft"].memory > 16 * sizes.parameters
+
+
+def test_files_and_a_checkpoint_of_ones_own(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"p{i}", "prompt": f"def f{i}():\n", "tests": "", "reference": f"    return {i}\n"}
+        for i in range(10)
+    ]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tokenizer = train_tokenizer((str(row["prompt"]) for row in rows), 300)
+    decoder = Decoder(hidden=32, layers=1, heads=2, intermediate=48)
+    Generator(build_decoder(decoder, tokenizer, 1), tokenizer).save(tmp_path / "model")
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('name = "own"\n[problems]\nfiles = ["p.jsonl"]\n[generator]\ncheckpoint = "model"\n')
+    found = table(load_recipe(str(recipe)))
+    assert found["problems"][1] == "10"
+    assert found["test-sft"][1] == str(2 * (2 * 10 + 1))  # without an output probe no program runs twice
+    missing = load_recipe(str(recipe), (f"generator.checkpoint={tmp_path / 'none'}",))
+    with pytest.raises(UserError, match="none: cannot be read as a model"):
+        estimate(missing)
+
+
+def test_it_leaves_the_number_of_threads_as_it_was() -> None:
+    before = torch.get_num_threads()
+    estimate(load_recipe("tiny"))
+    assert torch.get_num_threads() == before
