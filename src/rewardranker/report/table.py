@@ -166,13 +166,13 @@ def table(metrics: Metrics) -> Table:
     shown = [c for c in COLUMNS if any(c in row.cells for row in rows)]
     drawn = Table(
         title=f"{metrics['problems']:,} test problems, {'all languages' if language == 'all' else language}",
-        caption="Percent solved, ± half the 95 % interval; log-prob, majority, ranker: best of n",
+        caption="Percent solved ± half the 95 % interval; log-prob, majority, ranker: best of n",
         title_justify="left",
         title_style="bold",
         caption_justify="left",
         caption_style="",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     drawn.add_column("policy", no_wrap=True)
     for column in shown:
