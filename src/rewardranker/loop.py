@@ -200,9 +200,9 @@ class Loop:
         def work(folder: Path, cost: Cost) -> None:
             candidates = _candidates_of([sampled])
             training = _training(problems)
-            groups = mining.initial_groups(training, candidates)
-            if not groups:
+            if not mining.solved_and_failed(candidates):
                 raise UserError(_no_groups(len(training), candidates))
+            groups = mining.initial_groups(training, candidates)
             for stage in mined:
                 groups += read_table(stage.path / "groups.parquet", PreferenceGroup)
             ranker, report = train_reward(
@@ -517,8 +517,9 @@ def _no_groups(problems: int, candidates: Sequence[ExecutedCandidate]) -> str:
             "no failure beside a success: raise sampling.n or sampling.temperature, or add harder problems"
         )
     return (
-        "no problem has both a program that passed and one that failed, so a ranker has nothing to learn "
-        "from.\n"
+        "no problem has both a sampled program that passed and one that failed, so there is nothing to train\n"
+        "a ranker on (reference programs against failures would teach it whose style is whose, not what is\n"
+        "right).\n"
         f"  {problems} problems, {len(candidates)} candidates: {counts}\n  What to do: {advice}"
     )
 

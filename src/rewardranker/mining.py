@@ -61,6 +61,17 @@ class _Scored:
 _Sides: TypeAlias = tuple[Problem, list[_Scored], list[_Scored]]
 
 
+def solved_and_failed(candidates: Iterable[ExecutedCandidate]) -> set[str]:
+    """Problems with a candidate that passed and one that failed."""
+    passed, failed = set(), set()
+    for c in candidates:
+        if c.passed:
+            passed.add(c.problem_id)
+        elif c.strict_status in _WRONG:
+            failed.add(c.problem_id)
+    return passed & failed
+
+
 def initial_groups(
     problems: Sequence[Problem], candidates: Sequence[ExecutedCandidate]
 ) -> list[PreferenceGroup]:
