@@ -104,7 +104,12 @@ class Loop:
             write_table(folder / "problems.parquet", Problem, problems)
 
         files = {file: _digest(Path(file)) for file in recipe.files}
-        config = {**recipe.model_dump(mode="json"), "files": files, "seed": self.recipe.seed}
+        config = {
+            **recipe.model_dump(mode="json"),
+            "files": files,
+            "seed": self.recipe.seed,
+            "execution": self._execution_config(),
+        }
         return self.run.stage("problems", work, config=config)
 
     def _verify(self, problems: Sequence[Problem], cost: Cost) -> list[Problem]:
@@ -517,8 +522,8 @@ def _no_groups(problems: int, candidates: Sequence[ExecutedCandidate]) -> str:
             "no failure beside a success: raise sampling.n or sampling.temperature, or add harder problems"
         )
     return (
-        "no problem has both a sampled program that passed and one that failed, so there is nothing to train\n"
-        "a ranker on (reference programs against failures would teach it whose style is whose, not what is\n"
+        "no problem has both a sampled program that passed and one that failed, so nothing to train a\n"
+        "ranker on (reference programs against failures would teach it whose style is whose, not what is\n"
         "right).\n"
         f"  {problems} problems, {len(candidates)} candidates: {counts}\n  What to do: {advice}"
     )

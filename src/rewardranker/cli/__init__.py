@@ -46,6 +46,8 @@ def main() -> None:
     # Before torch loads its OpenMP library: threads that wait spin for a tenth of a millisecond, not for ten.
     # On idle cores that is as fast; beside other busy processes training took a hundred times longer without.
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+    # A compiled kernel is kept for every shape of batch; the default of 1,024 of them takes gigabytes.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported; models are local
     try:
         app()

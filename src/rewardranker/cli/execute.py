@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from rewardranker.cli.options import OutOption
+from rewardranker.cli.options import OutOption, check_out
 
 
 def execute(
@@ -38,6 +38,8 @@ def execute(
     from rewardranker.execution import pool
     from rewardranker.execution.records import read_programs, write_verdicts
 
+    if str(out) != "-":
+        check_out(out)
     read = read_programs(programs)
     for fault in read.faults:
         typer.echo(fault, err=True)
