@@ -167,7 +167,7 @@ class PPO(Section):
     """Passes over each round's rollouts."""
     minibatch: PositiveInt = 128
     """Rollouts a step."""
-    learning_rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 1e-4
     critic_learning_rate: PositiveFloat = 1e-3
     clip: PositiveFloat = 0.2
     """Ratio clip of the policy loss."""

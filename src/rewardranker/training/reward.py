@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rewardranker import progress
 from rewardranker.errors import UserError
+from rewardranker.evaluation.metrics import bootstrap_ci
 from rewardranker.models.generator import Generator
 from rewardranker.models.logprobs import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.models.ranker import Calibration, RewardRanker
@@ -66,8 +67,9 @@ def train_reward(
         the ranker, and a report: history (a row an epoch: epoch, loss and, where there are validation
         problems, validation_loss and validation_auc), train_problems, validation_problems, groups (those
         trained on), left_out_one_sided (groups), left_out_too_long (completions beyond the context), tokens
-        (computed in training), auc, pairwise_accuracy and ece on validation problems (None without any; ece
-        by cross-fitting, None for a single problem), calibration (slope, intercept, mean, std).
+        (computed in training), auc, pairwise_accuracy with its 95 % interval over problems, and ece on
+        validation problems (None without any; ece by cross-fitting, None for a single problem), calibration
+        (slope, intercept, mean, std).
 
     Raises:
         UserError: no group is left to train on.
@@ -220,7 +222,7 @@ def _calibrate(
         "mean": float(raw.mean()),
         "std": float(raw.std(correction=0)) or 1.0,
     }
-    metrics: dict[str, Any] = {"auc": None, "pairwise_accuracy": None, "ece": None}
+    metrics: dict[str, Any] = dict.fromkeys(("auc", "pairwise_accuracy", "pairwise_accuracy_ci95", "ece"))
     if validation:
         by_problem = _merge(validation)
         scored = [
@@ -228,6 +230,8 @@ def _calibrate(
             for a, b in _group_scores(ranker, by_problem, config.groups_per_batch)
         ]
         metrics |= pair_metrics(scored)
+        each = [pair_metrics([sides])["pairwise_accuracy"] for sides in scored]
+        metrics["pairwise_accuracy_ci95"] = list(bootstrap_ci(each))
         scores = np.concatenate([np.concatenate(sides) for sides in scored])
         labels = np.concatenate([np.repeat([True, False], [len(a), len(b)]) for a, b in scored])
         problems = np.repeat(np.arange(len(scored)), [len(a) + len(b) for a, b in scored])
