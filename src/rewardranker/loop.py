@@ -37,7 +37,7 @@ from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.split import assign_splits, refuse_evaluation_only
-from rewardranker.recipe import Recipe, to_toml
+from rewardranker.recipe import SFT, Recipe, to_toml
 from rewardranker.run import Cost, Run, Stage, environment, seed_for
 from rewardranker.tables import read_table, write_table
 from rewardranker.training.ppo import train_ppo
@@ -135,11 +135,7 @@ class Loop:
         def work(folder: Path, cost: Cost) -> None:
             known = _problems(problems)
             generator = self._new_generator([p for p in known if p.split == "reference"], seed)
-            examples, validation = _references(known, "reference"), _references(known, "development")
-            history = train_sft(generator, examples, recipe.sft, seed=seed, validation=validation)
-            cost.tokens += recipe.sft.epochs * generator.count_tokens(examples)
-            generator.save(folder / "model")
-            write_json(folder / "history.json", history)
+            _fine_tune(generator, _references(known, "reference"), recipe.sft, seed, known, folder, cost)
 
         config = [
             recipe.sft.model_dump(),
@@ -164,13 +160,8 @@ class Loop:
         config = self.recipe.sft.model_copy(update={"epochs": epochs})
 
         def work(folder: Path, cost: Cost) -> None:
-            generator = Generator.from_pretrained(sft.path / "model")
-            known = _problems(problems)
-            examples, validation = _references(known, "reference"), _references(known, "development")
-            history = train_sft(generator, examples, config, seed=seed, validation=validation)
-            cost.tokens += epochs * generator.count_tokens(examples)
-            generator.save(folder / "model")
-            write_json(folder / "history.json", history)
+            generator, known = Generator.from_pretrained(sft.path / "model"), _problems(problems)
+            _fine_tune(generator, _references(known, "reference"), config, seed, known, folder, cost)
 
         return self.run.stage(
             "0-sft-longer", work, config=[config.model_dump(), seed], inputs=[sft, problems]
@@ -236,12 +227,7 @@ class Loop:
             candidates = _candidates_of(sampled)
             examples = rft_examples(known, candidates, recipe.max_per_problem, seed)
             generator = Generator.from_pretrained(sft.path / "model")
-            history = train_sft(
-                generator, examples, recipe, seed=seed, validation=_references(known, "development")
-            )
-            cost.tokens += recipe.epochs * generator.count_tokens(examples)
-            generator.save(folder / "model")
-            write_json(folder / "history.json", history)
+            _fine_tune(generator, examples, recipe, seed, known, folder, cost)
 
         config = [recipe.model_dump(), seed]
         return self.run.stage(f"{i}-rft", work, config=config, inputs=[sft, problems, *sampled])
@@ -469,6 +455,24 @@ def _training(stage: Stage) -> list[Problem]:
     problems = _problems(stage)
     pool = [p for p in problems if p.split == "pool"]
     return pool or [p for p in problems if p.split == "reference"]
+
+
+def _fine_tune(
+    generator: Generator,
+    examples: Sequence[tuple[str, str]],
+    config: SFT,
+    seed: int,
+    problems: Sequence[Problem],
+    folder: Path,
+    cost: Cost,
+) -> None:
+    """Train `generator` on `examples`; write model and learning curve, held-out on development problems."""
+    history = train_sft(
+        generator, examples, config, seed=seed, validation=_references(problems, "development")
+    )
+    cost.tokens += config.epochs * generator.count_tokens(examples)
+    generator.save(folder / "model")
+    write_json(folder / "history.json", history)
 
 
 def _test(stage: Stage) -> list[Problem]:
