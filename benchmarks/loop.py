@@ -1,13 +1,14 @@
 """Does the loop earn its keep? Variants of mining and their controls, over several seeds.
 
 For every seed one run directory: the recipe as it is with the longer-SFT control, then each variant of mining
-with matched numbers of groups (stages that variants share are computed once). Measured on the test problems,
+with matched numbers of groups (stages that variants share are computed once), and the control "fresh" also
+with everything that its samples offer. Measured on the test problems,
 over the samples of the first aligned policy: ranker 2 of each variant against ranker 1, against ranker 2
 retrained with as many extra samples of the SFT policy ("fresh"), against greedy and against log-prob.
 Differences are paired by problem; intervals are 95 % bootstrap intervals over problems, those of all seeds
 together where the seeds are pooled.
 
-usage: python benchmarks/loop.py [--recipe micro] [--seeds 2 3 4] [--dir runs/loop] [--longer-sft-epochs 130]
+usage: python benchmarks/loop.py [--recipe micro] [--seeds 2 3 4] [--dir runs/loop] [--longer-sft-epochs 85]
                                  [-o docs/results/loop.json]
 It goes on where it was stopped.
 """
@@ -81,6 +82,9 @@ def run_seed(recipe: str, seed: int, directory: Path, longer: int) -> dict[str, 
         settings = (f"seed={seed}", f"variant={variant}", "mining.match=true")
         Loop(load_recipe(recipe, settings), directory).execute()
         result[variant] = arrays(directory, "aligned-1")
+    unmatched = load_recipe(recipe, (f"seed={seed}", "variant=fresh"))
+    Loop(unmatched, directory).execute()
+    result["fresh, unmatched"] = arrays(directory, "aligned-1")
     Loop(plain, directory).execute()  # leave the directory as the plain recipe makes it
     return result
 
@@ -103,7 +107,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="micro")
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--dir", type=Path, default=Path("runs/loop"))
-    parser.add_argument("--longer-sft-epochs", type=int, default=130)
+    parser.add_argument("--longer-sft-epochs", type=int, default=85)
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/results/loop.json"))
     a = parser.parse_args()
     seeds = [run_seed(a.recipe, s, a.dir / f"seed-{s}", a.longer_sft_epochs) for s in a.seeds]
@@ -130,6 +134,9 @@ def main() -> None:
             ("aligned-1", "ranker 2"), ("aligned-1", "ranker 1")
         ),
     }
+    claims["aligned policy 1: ranker 2 (whole) over the control (as many fresh SFT samples, whole)"] = compare(
+        ("aligned-1", "ranker 2"), ("fresh, unmatched", "ranker 2")
+    )
     for variant in VARIANTS:
         for baseline in ("ranker 1", "greedy", "log-prob"):
             name = f"aligned policy 1, matched: ranker 2 ({variant}) over {baseline}"
@@ -139,10 +146,14 @@ def main() -> None:
         claims[name] = compare((variant, "ranker 2"), ("fresh", "ranker 2"))
 
     levels = {}
-    for policy in ("sft", "sft-longer", "aligned-1", "aligned-2", *VARIANTS):
+    for policy in ("sft", "sft-longer", "aligned-1", "aligned-2", *VARIANTS, "fresh, unmatched"):
         for selector in seeds[0][policy]:
             values = [100 * float(s[policy][selector].mean()) for s in seeds]
-            shown = f"{policy} samples" if policy not in VARIANTS else f"aligned-1 samples, matched {policy}"
+            shown = f"{policy} samples"
+        if policy in VARIANTS:
+            shown = f"aligned-1 samples, matched {policy}"
+        elif policy == "fresh, unmatched":
+            shown = f"aligned-1 samples, {policy}"
             levels[f"{shown}: {selector}"] = [round(v, 1) for v in values]
     cost = [s["metrics"]["wall_s"] for s in seeds]
     write_json(a.out, {"command": command(a), "levels": levels, "claims": claims, "wall_s": cost})

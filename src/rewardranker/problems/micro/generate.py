@@ -25,7 +25,7 @@ from rewardranker.problems.micro.tree import (
 from rewardranker.problems.problem import Problem, Split
 from rewardranker.recipe import MicroProblems
 
-_CONDITIONAL = 0.4
+_CONDITIONAL = 0.8
 """Share of maps that have a condition."""
 _SPLITS: tuple[tuple[Split, float], ...] = (
     ("reference", 0.3),
