@@ -134,7 +134,7 @@ def main() -> None:
             ("aligned-1", "ranker 2"), ("aligned-1", "ranker 1")
         ),
     }
-    claims["aligned policy 1: ranker 2 (whole) over the control (as many fresh SFT samples, whole)"] = compare(
+    claims["aligned policy 1: ranker 2 (whole) over the control (as many fresh SFT samples)"] = compare(
         ("aligned-1", "ranker 2"), ("fresh, unmatched", "ranker 2")
     )
     for variant in VARIANTS:

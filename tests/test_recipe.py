@@ -134,6 +134,39 @@ def test_written_out_in_full_it_reads_back_equal(tmp_path: Path) -> None:
     assert tomllib.loads(to_toml(recipe))["reward"]["epochs"] == recipe.reward.epochs
 
 
+def test_a_recipe_lies_over_the_one_it_extends(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "over").mkdir()
+    base = 'name = "b"\nseed = 3\n[problems]\nfiles = ["a.jsonl"]\n[generator.decoder]\n[sft]\nepochs = 2\n'
+    write(tmp_path / "base" / "b.toml", base)
+    over = 'extends = "../base/b.toml"\nname = "o"\n[sft]\nbatch_size = 4\n'
+    recipe = load_recipe(write(tmp_path / "over" / "o.toml", over), ("sft.warmup=0",))
+    assert (recipe.name, recipe.seed) == ("o", 3)
+    assert (recipe.sft.epochs, recipe.sft.batch_size, recipe.sft.warmup) == (2, 4, 0)
+    assert recipe.problems.files == (str(tmp_path / "base/a.jsonl"),)
+
+
+def test_the_ppo_twin_differs_from_micro_in_its_alignment_alone() -> None:
+    named = {"name": "micro", "description": "", "align": "rft"}
+    twin, micro = load_recipe("micro-ppo"), load_recipe("micro")
+    assert twin.align == "ppo"
+    assert twin.model_copy(update=named) == micro.model_copy(update=named)
+
+
+def test_what_cannot_be_extended(tmp_path: Path) -> None:
+    assert "extends must be the name" in error(write(tmp_path / "a.toml", "extends = 3\n"))
+    message = error(write(tmp_path / "b.toml", 'extends = "gone"\n'))
+    assert f"{tmp_path}/b.toml: extends: {tmp_path}/gone: no such file" in message
+    write(tmp_path / "c.toml", 'extends = "d.toml"\n')
+    assert "extends itself by way of d.toml" in error(write(tmp_path / "d.toml", 'extends = "c.toml"\n'))
+
+
+def test_heads_must_divide_the_width_evenly(tmp_path: Path) -> None:
+    assert "even multiple of heads" in error(
+        write(tmp_path / "r.toml"), "generator.decoder.hidden=18", "generator.decoder.heads=2"
+    )
+
+
 def test_what_is_no_recipe(tmp_path: Path) -> None:
     assert "no such file or shipped recipe; shipped: " in error("nonsense")
     assert "cannot read it" in error(str(tmp_path))

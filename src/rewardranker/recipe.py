@@ -79,6 +79,12 @@ class Decoder(Section):
     dropout: Fraction = 0.0
     """Dropout on attention weights."""
 
+    @model_validator(mode="after")
+    def _head_size(self) -> "Decoder":
+        if self.hidden % (2 * self.heads):
+            raise ValueError("hidden must be an even multiple of heads (rotary positions turn pairs)")
+        return self
+
 
 class GeneratorSource(Section):
     """The generator, and what the ranker starts from: exactly one of `decoder` and `checkpoint`."""
@@ -292,44 +298,73 @@ def shipped_results() -> list[Path]:
 def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe by shipped name or path, with `key=value` assignments on top.
 
-    Relative paths inside a recipe are resolved against the recipe's folder, those of assignments against the
-    current one.
+    A recipe may begin with `extends = "<recipe>"`, a shipped name or a path: what it states then lies over
+    that recipe, key by key. Relative paths inside a recipe are resolved against its own folder, those of
+    assignments against the current one.
 
     Raises:
         UserError: no such recipe, or it is wrong; the message lists every error at once.
     """
     path = shipped().get(recipe, Path(recipe))
-    try:
-        data = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError as e:
-        raise UserError(f"{recipe}: no such file or shipped recipe; shipped: {', '.join(shipped())}") from e
-    except OSError as e:
-        raise UserError(f"{path}: cannot read it ({e.strerror})") from e
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
-        raise UserError(f"{path}: not TOML ({e})") from e
+    data = _read(path, ())
     for assignment in assignments:
         _overlay(data, assignment)
+    _resolve_paths(data, Path.cwd())
     try:
-        parsed = Recipe.model_validate(data)
+        return Recipe.model_validate(data)
     except ValidationError as e:
         lines = [
             f"  {'.'.join(map(str, error['loc'])) or '(recipe)'}: {error['msg']}" for error in e.errors()
         ]
         raise UserError(f"{path}: {len(lines)} error(s)\n" + "\n".join(lines)) from e
-    assigned = {assignment.partition("=")[0].strip() for assignment in assignments}
 
-    def absolute(key: str, name: str) -> str:
-        here = Path.cwd() if key in assigned else path.resolve().parent
-        return str(here / Path(name).expanduser())
 
-    problems = parsed.problems.model_copy(
-        update={"files": tuple(absolute("problems.files", f) for f in parsed.problems.files)}
-    )
-    generator = parsed.generator
-    if generator.checkpoint:
-        checkpoint = absolute("generator.checkpoint", generator.checkpoint)
-        generator = generator.model_copy(update={"checkpoint": checkpoint})
-    return parsed.model_copy(update={"problems": problems, "generator": generator})
+def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    """The TOML of `path` over that of the recipe it extends; `extending`: the recipes that led here."""
+    try:
+        data = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as e:
+        by = f"{extending[-1]}: extends: " if extending else ""
+        raise UserError(f"{by}{path}: no such file or shipped recipe; shipped: {', '.join(shipped())}") from e
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror})") from e
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise UserError(f"{path}: not TOML ({e})") from e
+    _resolve_paths(data, path.resolve().parent)
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    if not isinstance(base, str):
+        raise UserError(f"{path}: extends must be the name or path of one recipe")
+    base_path = shipped().get(base, (path.parent / base).resolve())
+    chain = (*extending, path.resolve())
+    if base_path in chain:
+        raise UserError(f"{path}: extends: the recipe extends itself by way of {base}")
+    return _merged(_read(base_path, chain), data)
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over` laid on `under`: sections are merged, values replaced."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            value = _merged(below, value)
+        merged[key] = value
+    return merged
+
+
+def _resolve_paths(data: dict[str, Any], folder: Path) -> None:
+    """Make the paths in a recipe's TOML absolute, in place; what has a wrong type is left to validation."""
+
+    def absolute(name: object) -> object:
+        return str(folder / Path(name).expanduser()) if isinstance(name, str) and name else name
+
+    problems, generator = data.get("problems"), data.get("generator")
+    if isinstance(problems, dict) and isinstance(problems.get("files"), list):
+        problems["files"] = [absolute(name) for name in problems["files"]]
+    if isinstance(generator, dict) and "checkpoint" in generator:
+        generator["checkpoint"] = absolute(generator["checkpoint"])
 
 
 def to_toml(recipe: Recipe) -> str:

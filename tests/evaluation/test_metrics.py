@@ -208,3 +208,15 @@ def test_a_system_does_not_differ_from_itself():
     a = np.random.default_rng(6).random(10)
     d = metrics.paired_difference(a, a, metrics.bootstrap_weights(10, 100, seed=0))
     assert (d.difference, d.standard_error, d.ci95, d.better, d.worse) == (0, 0, (0, 0), 0, 0)
+
+
+def test_pairs_of_uneven_problems_against_sklearn_and_by_hand() -> None:
+    one = (np.array([3.0, 1.0]), np.array([2.0]))
+    two = (np.array([1.0]), np.array([1.0, 0.0, -1.0]))
+    found = metrics.pair_counts_of_sides([one, two])
+    assert found.auc == pytest.approx((1 + 0 + 0.5 + 1 + 1) / 5)
+    assert found.pairwise_accuracy == pytest.approx((1 / 2 + 2.5 / 3) / 2)
+    for right, wrong in (one, two):
+        labels = np.repeat([1, 0], [len(right), len(wrong)])
+        expected = roc_auc_score(labels, np.concatenate([right, wrong]))
+        assert metrics.pair_counts_of_sides([(right, wrong)]).auc == pytest.approx(expected)

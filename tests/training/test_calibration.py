@@ -3,14 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
-from rewardranker.training.calibration import (
-    cross_fitted_probabilities,
-    expected_calibration_error,
-    fit_platt,
-    pair_metrics,
-)
+from rewardranker.evaluation.metrics import ece, reliability
+from rewardranker.training.calibration import cross_fitted_probabilities, fit_platt
 
 
 def sample(seed: int, n: int, slope: float = 1.5, intercept: float = -0.7):
@@ -51,29 +46,11 @@ def test_scores_that_point_the_wrong_way_give_the_base_rate() -> None:
     assert (slope, intercept) == (0.0, pytest.approx(0.0))
 
 
-def test_pair_metrics_against_sklearn_and_by_hand() -> None:
-    one = (np.array([3.0, 1.0]), np.array([2.0]))
-    two = (np.array([1.0]), np.array([1.0, 0.0, -1.0]))
-    found = pair_metrics([one, two])
-    assert found["auc"] == pytest.approx((1 + 0 + 0.5 + 1 + 1) / 5)
-    assert found["pairwise_accuracy"] == pytest.approx((1 / 2 + 2.5 / 3) / 2)
-    for right, wrong in (one, two):
-        labels = np.repeat([1, 0], [len(right), len(wrong)])
-        expected = roc_auc_score(labels, np.concatenate([right, wrong]))
-        assert pair_metrics([(right, wrong)])["auc"] == pytest.approx(expected)
-
-
-def test_expected_calibration_error_by_hand() -> None:
-    probability = np.array([0.05, 0.05, 0.95, 1.0])
-    labels = np.array([False, True, True, True])
-    assert expected_calibration_error(probability, labels) == pytest.approx((2 * 0.45 + 2 * 0.025) / 4)
-
-
 def test_true_probabilities_are_calibrated_and_overconfident_ones_are_not() -> None:
     scores, labels = sample(2, 20000)
     true = 1 / (1 + np.exp(-(1.5 * scores - 0.7)))
-    assert expected_calibration_error(true, labels) < 0.01
-    assert expected_calibration_error(1 / (1 + np.exp(-5 * (1.5 * scores - 0.7))), labels) > 0.03
+    assert ece(reliability(true, labels)) < 0.01
+    assert ece(reliability(1 / (1 + np.exp(-5 * (1.5 * scores - 0.7))), labels)) > 0.03
 
 
 def test_cross_fitting_uses_the_other_half() -> None:

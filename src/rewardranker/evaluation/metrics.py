@@ -1,6 +1,7 @@
 """Metrics as pure functions of arrays. P problems, n candidates a problem; rates are shares from 0 to 1."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +125,18 @@ def pair_counts(scores: ArrayLike, correct: ArrayLike) -> PairCounts:
     pair = a[:, :, None] & ~a[:, None, :]
     won = (s[:, :, None] > s[:, None, :]) + 0.5 * (s[:, :, None] == s[:, None, :])
     return PairCounts(wins=(pair * won).sum((1, 2)), pairs=pair.sum((1, 2)).astype(float))
+
+
+def pair_counts_of_sides(sides: Sequence[tuple[Floats, Floats]]) -> PairCounts:
+    """`pair_counts` of problems with any number of candidates.
+
+    Args:
+        sides: P times (scores of the correct [A], scores of the incorrect candidates [B]).
+    """
+    won = [(np.sign(right[:, None] - wrong[None, :]) + 1) / 2 for right, wrong in sides]
+    return PairCounts(
+        wins=np.array([float(w.sum()) for w in won]), pairs=np.array([float(w.size) for w in won])
+    )
 
 
 def brier(probability: ArrayLike, correct: ArrayLike) -> float:

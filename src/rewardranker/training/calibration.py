@@ -1,26 +1,9 @@
-"""What a trained ranker's scores are worth: agreement with the labels, and probabilities."""
-
-from collections.abc import Sequence
+"""From scores to probabilities of being right."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-
-def pair_metrics(groups: Sequence[tuple[Floats, Floats]]) -> dict[str, float]:
-    """How often right beats wrong within a problem; a tie is half a win.
-
-    Args:
-        groups: (scores of right, scores of wrong completions) of each problem, none of them empty.
-
-    Returns:
-        auc: share of all pairs that are won, so that problems with many pairs count more;
-        pairwise_accuracy: mean over problems of the share won.
-    """
-    won = [(np.sign(r[:, None] - w[None, :]) + 1) / 2 for r, w in groups]
-    pairs = np.concatenate([w.ravel() for w in won])
-    return {"auc": float(pairs.mean()), "pairwise_accuracy": float(np.mean([w.mean() for w in won]))}
 
 
 def fit_platt(scores: Floats, labels: NDArray[np.bool_]) -> tuple[float, float]:
@@ -63,16 +46,6 @@ def fit_platt(scores: Floats, labels: NDArray[np.bool_]) -> tuple[float, float]:
 
 def _log_loss(z: Floats, targets: Floats) -> float:
     return float((np.logaddexp(0, z) - targets * z).sum())
-
-
-def expected_calibration_error(probability: Floats, labels: NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean gap between probability and outcome over bins of equal width, weighted by their size.
-
-    Naeini et al. 2015; Guo et al. 2017. probability and labels are [N].
-    """
-    index = np.minimum((probability * bins).astype(int), bins - 1)
-    gaps = np.bincount(index, weights=labels - probability, minlength=bins)
-    return float(np.abs(gaps).sum() / len(labels))
 
 
 def cross_fitted_probabilities(

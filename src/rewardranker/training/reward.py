@@ -12,19 +12,14 @@ from torch import Tensor
 
 from rewardranker import progress
 from rewardranker.errors import UserError
-from rewardranker.evaluation.metrics import bootstrap_ci
+from rewardranker.evaluation.metrics import Floats, bootstrap_ci, ece, pair_counts_of_sides, reliability
 from rewardranker.models.generator import Generator
 from rewardranker.models.logprobs import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import Reward
 from rewardranker.training.batches import batches
-from rewardranker.training.calibration import (
-    cross_fitted_probabilities,
-    expected_calibration_error,
-    fit_platt,
-    pair_metrics,
-)
+from rewardranker.training.calibration import cross_fitted_probabilities, fit_platt
 from rewardranker.training.losses import bradley_terry_group
 from rewardranker.training.optimizer import Optimizer, dropout_seed
 
@@ -201,11 +196,15 @@ def _group_scores(ranker: RewardRanker, groups: list[_Group], size: int) -> list
     return [found[i] for i in range(len(groups))]
 
 
+def _numpy(scored: list[tuple[Tensor, Tensor]]) -> list[tuple[Floats, Floats]]:
+    return [(a.double().numpy(), b.double().numpy()) for a, b in scored]
+
+
 def _validate(ranker: RewardRanker, groups: list[_Group], size: int) -> dict[str, float]:
     scored = _group_scores(ranker, groups, size)
     return {
         "validation_loss": float(torch.stack([bradley_terry_group(*sides) for sides in scored]).mean()),
-        "validation_auc": pair_metrics([(a.double().numpy(), b.double().numpy()) for a, b in scored])["auc"],
+        "validation_auc": pair_counts_of_sides(_numpy(scored)).auc,
     }
 
 
@@ -225,20 +224,17 @@ def _calibrate(
     metrics: dict[str, Any] = dict.fromkeys(("auc", "pairwise_accuracy", "pairwise_accuracy_ci95", "ece"))
     if validation:
         by_problem = _merge(validation)
-        scored = [
-            (a.double().numpy(), b.double().numpy())
-            for a, b in _group_scores(ranker, by_problem, config.groups_per_batch)
-        ]
-        metrics |= pair_metrics(scored)
-        each = [pair_metrics([sides])["pairwise_accuracy"] for sides in scored]
-        metrics["pairwise_accuracy_ci95"] = list(bootstrap_ci(each))
+        scored = _numpy(_group_scores(ranker, by_problem, config.groups_per_batch))
+        counts = pair_counts_of_sides(scored)
+        metrics |= {"auc": counts.auc, "pairwise_accuracy": counts.pairwise_accuracy}
+        metrics["pairwise_accuracy_ci95"] = list(bootstrap_ci(counts.wins / counts.pairs))
         scores = np.concatenate([np.concatenate(sides) for sides in scored])
         labels = np.concatenate([np.repeat([True, False], [len(a), len(b)]) for a, b in scored])
         problems = np.repeat(np.arange(len(scored)), [len(a) + len(b) for a, b in scored])
         calibration["slope"], calibration["intercept"] = fit_platt(scores, labels)
         if len(scored) > 1:
             probability = cross_fitted_probabilities(scores, labels, problems)
-            metrics["ece"] = expected_calibration_error(probability, labels)
+            metrics["ece"] = ece(reliability(probability, labels))
     ranker.calibration = Calibration(**calibration)
     return {**metrics, "calibration": calibration}
 
