@@ -108,8 +108,12 @@ class VerdictCache:
         if language is None:
             return None
         if language.name not in self._versions:
-            self._versions[language.name] = language.version()
-        version = self._versions[language.name]
+            try:
+                self._versions[language.name] = language.version()
+            except OSError:  # the toolchain is not here
+                self._versions[language.name] = ""
+        if not (version := self._versions[language.name]):
+            return None
         what = [_FORMAT, __version__, language.name, version, timeout_s, memory_mb, program.source]
         return hashlib.sha256(json.dumps(what).encode()).digest()
 

@@ -18,8 +18,10 @@ def program_rows(lines: Sequence[Line], out: Path) -> RowsJob:
     """
     rows, faults = [], []
     for where, row in lines:
-        if isinstance(row, str) or (fault := _fault(row)):
-            faults.append(f"{where}: {row if isinstance(row, str) else fault}")
+        if isinstance(row, str):
+            faults.append(f"{where}: {row}")
+        elif fault := _fault(row):
+            faults.append(f"{where}: {fault}")
         else:
             rows.append((row, Program(row["language"], row["program"])))
     return RowsJob(rows, faults, out, asdict)
