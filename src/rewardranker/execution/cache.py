@@ -114,7 +114,7 @@ class VerdictCache:
                 self._versions[language.name] = ""
         if not (version := self._versions[language.name]):
             return None
-        what = [_FORMAT, __version__, language.name, version, timeout_s, memory_mb, program.source]
+        what = [_FORMAT, __version__, language.name, version, float(timeout_s), memory_mb, program.source]
         return hashlib.sha256(json.dumps(what).encode()).digest()
 
     def _trim(self, database: sqlite3.Connection) -> None:

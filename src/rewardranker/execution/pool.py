@@ -11,6 +11,7 @@ import selectors
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Self
 
 from rewardranker.execution.cache import VerdictCache
@@ -197,12 +198,12 @@ def execute(
     Arguments and errors as of `run`; `on_progress` is called with the number of programs that just ended.
     """
     verdicts: dict[int, Verdict] = {}
-    for index, verdict in run(
-        programs, timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, cache=cache
-    ):
-        verdicts[index] = verdict
-        if on_progress is not None:
-            on_progress(1)
+    ended = run(programs, timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, cache=cache)
+    with closing(ended):
+        for index, verdict in ended:
+            verdicts[index] = verdict
+            if on_progress is not None:
+                on_progress(1)
     return [verdicts[i] for i in range(len(programs))]
 
 

@@ -18,16 +18,18 @@ _RESULTS = (".results.json", ".results.json.gz")
 def open_job(path: Path, *, out: Path | None = None, problems: Path | None = None) -> Job:
     """The programs of a file or folder, and the place of their results.
 
-    | `path` | `out` |
-    | --- | --- |
-    | JSONL rows with id, language, program; "-" for stdin | a file, "-" for stdout |
-    | JSONL rows with task_id and completion (HumanEval) or solution (EvalPlus), "-" for stdin; EvalPlus' folder of solutions: they need `problems` | a file, "-"; without one `<path>_results.jsonl` |
-    | a MultiPL-E completions file, or a folder in which such files are looked for at any depth | a folder; without one beside each file |
+    Programs: JSONL rows with id, language, program; they need `out`, a file or "-" for stdout.
+    Samples: JSONL rows with task_id and completion (HumanEval) or solution (EvalPlus), or EvalPlus' folder of
+    solutions; they need `problems`, and `out` is `<path>_results.jsonl` unless given.
+    MultiPL-E's completions: one file, or a folder in which they are looked for at any depth; `out` is a folder,
+    and without one results are put beside each file.
+
+    JSONL is read from stdin where `path` is "-".
 
     Raises:
         UserError: nothing to run is found, or `out` or `problems` don't go with it. Rows and files that
             can't be run are told of in the job's `faults` instead.
-    """  # noqa: E501 - a table
+    """
     if path != STANDARD_STREAM and path.is_dir():
         return _open_folder(path, out, problems)
     text = _read(path)
