@@ -21,8 +21,8 @@ def open_job(path: Path, *, out: Path | None = None, problems: Path | None = Non
     Programs: JSONL rows with id, language, program; they need `out`, a file or "-" for stdout.
     Samples: JSONL rows with task_id and completion (HumanEval) or solution (EvalPlus), or EvalPlus' folder of
     solutions; they need `problems`, and `out` is `<path>_results.jsonl` unless given.
-    MultiPL-E's completions: one file, or a folder in which they are looked for at any depth; `out` is a folder,
-    and without one results are put beside each file.
+    MultiPL-E's completions: one file, or a folder in which they are looked for at any depth; `out` is a
+    folder, and without one results are put beside each file.
 
     JSONL is read from stdin where `path` is "-".
 
