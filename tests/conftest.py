@@ -1,3 +1,6 @@
+import os
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
@@ -7,6 +10,17 @@ from rewardranker.execution.pool import Pool
 # A busy machine must not fail a test: no property here is about time.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads verdicts that were not given in this session, or leaves some for the user."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["XDG_CACHE_HOME"]
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before
 
 
 @pytest.fixture(scope="session")

@@ -1,26 +1,58 @@
 import doctest
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-FILE = re.compile(r"^`([^`\n]+)`\n\n```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`([^`\n]+)`\n\n```(?:json|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """A file that a page shows: its name, an empty line, its content."""
+COMMANDS = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", ["how-to/problems.md", "how-to/preferences.md"])
 def test_the_examples_of_a_page_work_as_written(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = (DOCS / page).read_text("utf-8")
-    for name, content in FILE.findall(text):
-        for line in content.splitlines():
-            json.loads(line)
-        (tmp_path / name).write_text(content)
+    write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
-    examples = doctest.DocTestParser().get_doctest(text, {}, page, page, 0)
+    run_examples(page)
+
+
+@pytest.mark.parametrize("page", ["how-to/execute.md"])
+def test_the_commands_of_a_page_do_what_its_examples_show(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+) -> None:
+    write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    for script in COMMANDS.findall((DOCS / page).read_text("utf-8")):
+        done = subprocess.run(
+            ["bash", "-ec", script],
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}\n{done.stderr}"
+    run_examples(page)
+
+
+def write_files(page: str, folder: Path) -> None:
+    for name, content in FILE.findall((DOCS / page).read_text("utf-8")):
+        if ".json" in name:
+            for line in content.splitlines():
+                json.loads(line)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def run_examples(page: str) -> None:
+    examples = doctest.DocTestParser().get_doctest((DOCS / page).read_text("utf-8"), {}, page, page, 0)
     assert len(examples.examples) > 3
     report: list[str] = []
     doctest.DocTestRunner(verbose=False).run(examples, out=report.append)

@@ -53,12 +53,16 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 (gzip when the name ends in .gz), atomically."""
+    data = text.encode()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+
+
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write one JSON object a line (gzip when the name ends in .gz), atomically."""
-    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    with atomic_path(path) as temporary:
-        data = text.encode()
-        temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def read_text(path: Path) -> str:

@@ -107,6 +107,37 @@ def test_a_folder_without_a_model(refused, tmp_path, problems, command):
     assert f"{tmp_path}: no model here (config.json is missing)" in message
 
 
+PROGRAM = {"id": 1, "language": "py", "program": ""}
+SAMPLE = {"task_id": "p1", "completion": "    return 1"}
+COMPLETIONS = {"language": "py", "prompt": "", "tests": "", "completions": ["1"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "message"),
+    [
+        (PROGRAM, (), "say where to write the verdicts: -o OUT.jsonl"),
+        (PROGRAM, ("-o", "{file}/out"), "is not a folder that you may write to"),
+        (PROGRAM, ("-o", "{folder}"), "is a folder; give the name of a file"),
+        (PROGRAM, ("-o", "{folder}/out", "--problems", "{file}"), "is for samples"),
+        (SAMPLE, (), "--problems HumanEval.jsonl.gz"),
+        (SAMPLE, ("--problems", "{folder}/none"), "none: cannot read it"),
+        (SAMPLE, ("--problems", "{file}", "-o", "{folder}"), "is a folder; give the name of a file"),
+        (COMPLETIONS, ("-o", "-"), "give -o the name of a folder"),
+        (COMPLETIONS, ("-o", "{file}/out"), "is not a folder that you may write to"),
+        (COMPLETIONS, ("--problems", "{file}"), "is for samples"),
+    ],
+)
+def test_programs_completions_and_samples(refused, tmp_path, problems, row, options, message):
+    path = write(tmp_path / "rows", row)
+    words = [option.format(file=problems, folder=tmp_path) for option in options]
+    assert message in refused("execute", path, *words)
+
+
+def test_a_folder_with_nothing_to_run(refused, tmp_path):
+    (tmp_path / "folder").mkdir()
+    assert "nothing to run in this folder" in refused("execute", tmp_path / "folder")
+
+
 @pytest.mark.parametrize("command", ["mine", "rank"])
 def test_a_folder_without_a_ranker(refused, tmp_path, problems, command):
     rows = write(tmp_path / "rows.jsonl", {"problem_id": "p1", "text": "x", "strict_status": "failed"})

@@ -10,9 +10,11 @@ import os
 import selectors
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Self
 
+from rewardranker.execution.cache import VerdictCache
 from rewardranker.execution.judging import judge, not_run
 from rewardranker.execution.languages import LANGUAGES, find_language
 from rewardranker.execution.program import Program
@@ -20,7 +22,7 @@ from rewardranker.execution.selftest import check_isolation
 from rewardranker.execution.slot import Slot, SlotFailedError, longest_s
 from rewardranker.execution.verdict import Verdict
 
-__all__ = ["Pool", "Program", "execute"]
+__all__ = ["Pool", "Program", "execute", "run"]
 
 _SLOTS_PER_CORE = 2  # a program that sleeps leaves its core to another slot
 _MAX_ATTEMPTS = 3
@@ -154,21 +156,51 @@ class Pool:
         slot.close()
 
 
+def run(
+    programs: Sequence[Program],
+    *,
+    timeout_s: float = 3.0,
+    memory_mb: int = 512,
+    workers: int = 0,
+    cache: VerdictCache | None = None,
+) -> Generator[tuple[int, Verdict], None, None]:
+    """Run `programs` in sandboxes of their own; yield (index, verdict) as they end, each index once.
+
+    Arguments and errors as of `Pool`. Verdicts that `cache` knows come first; the others are added to it.
+    """
+    waiting = []
+    for i, program in enumerate(programs):
+        verdict = cache.find(program, timeout_s, memory_mb) if cache is not None else None
+        if verdict is None:
+            waiting.append(i)
+        else:
+            yield i, verdict
+    if not waiting:
+        return
+    with Pool(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers) as pool:
+        for j, verdict in pool.run([programs[i] for i in waiting]):
+            if cache is not None:
+                cache.add(programs[waiting[j]], timeout_s, memory_mb, verdict)
+            yield waiting[j], verdict
+
+
 def execute(
     programs: Sequence[Program],
     *,
     timeout_s: float = 3.0,
     memory_mb: int = 512,
     workers: int = 0,
+    cache: VerdictCache | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Verdict]:
     """Run `programs` in sandboxes of their own; their verdicts, in order.
 
-    Arguments and errors as of `Pool`; `on_progress` is called with the number of programs that just ended.
+    Arguments and errors as of `run`; `on_progress` is called with the number of programs that just ended.
     """
     verdicts: dict[int, Verdict] = {}
-    with Pool(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers) as pool:
-        for index, verdict in pool.run(programs):
+    ended = run(programs, timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, cache=cache)
+    with closing(ended):
+        for index, verdict in ended:
             verdicts[index] = verdict
             if on_progress is not None:
                 on_progress(1)

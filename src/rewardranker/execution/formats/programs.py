@@ -1,0 +1,37 @@
+"""Rows of whole programs: {"id", "language", "program"}, what else they hold is carried through."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rewardranker.execution.formats.job import Line, RowsJob
+from rewardranker.execution.program import Program
+
+_FIELDS = ("id", "language", "program")
+
+
+def program_rows(lines: Sequence[Line], out: Path) -> RowsJob:
+    """The job of running the rows of `lines`; a verdict adds its fields to its row.
+
+    A row that can't be run is kept out and told of in the job's `faults`.
+    """
+    rows, faults = [], []
+    for where, row in lines:
+        if isinstance(row, str):
+            faults.append(f"{where}: {row}")
+        elif fault := _fault(row):
+            faults.append(f"{where}: {fault}")
+        else:
+            rows.append((row, Program(row["language"], row["program"])))
+    return RowsJob(rows, faults, out, asdict)
+
+
+def _fault(row: dict[str, Any]) -> str:
+    for name in _FIELDS:
+        if name not in row:
+            return f'no field "{name}"'
+    for name in ("language", "program"):
+        if not isinstance(row[name], str):
+            return f'field "{name}" must be a string, not {type(row[name]).__name__}'
+    return ""
