@@ -23,7 +23,7 @@ def slot_processes(parent: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and f"server.main({parent})".encode() in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and f"server.main({parent},".encode() in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -175,7 +175,9 @@ def test_a_parent_that_is_stopped_leaves_no_process(blow):
 
 def test_without_a_sandbox_nothing_is_run(monkeypatch):
     monkeypatch.setattr(
-        slot_module, "_STARTER", "import sys; sys.exit('namespaces are not allowed')  # {root} {pid}"
+        slot_module,
+        "_STARTER",
+        "import sys; sys.exit('namespaces are not allowed')  # {root} {pid} {node_modules}",
     )
     with pytest.raises(UserError, match=r"no sandbox .* namespaces are not allowed"):
         execute([Program("python", "")])

@@ -14,8 +14,8 @@ _REASON_CHARACTERS = 200
 def judge(language: Language, outcome: Outcome, timeout_s: float, memory_mb: int) -> Verdict:
     """The verdict on a program of `language` that ran under these limits."""
     stdout, stderr = (_text(b) for b in (outcome.stdout, outcome.stderr))
-    status = _compatible_status(language, outcome, stderr)
-    strict_status = _strict_status(outcome)
+    status = _compatible_status(language, outcome, stdout + stderr)
+    strict_status = _strict_status(language, outcome, status)
     reason = "" if strict_status == "passed" else _reason(outcome, stderr, timeout_s, memory_mb)
     return Verdict(
         status=status,
@@ -45,19 +45,25 @@ def not_run(status: Status, reason: str) -> Verdict:
     )
 
 
-def _compatible_status(language: Language, outcome: Outcome, stderr: str) -> Status:
-    """MultiPL-E's rule: timeout, exit code, then a word in stderr (`eval_python.py` and its neighbours)."""
+def _compatible_status(language: Language, outcome: Outcome, output: str) -> Status:
+    """MultiPL-E's rule: timeout, exit code, a word in the output (`eval_python.py` and its neighbours)."""
     if outcome.timed_out:
         return "timeout"
+    if any(mark in output for mark in language.failure_marks) and outcome.steps != NOT_STARTED:
+        return "failed"
     if outcome.returncode == 0:
         return "passed"
-    return "syntax_error" if language.syntax_error_mark in stderr else "failed"
+    if language.build:
+        return "syntax_error" if outcome.steps == NOT_STARTED else "failed"
+    return "syntax_error" if language.syntax_error_mark in output else "failed"
 
 
-def _strict_status(outcome: Outcome) -> Status:
+def _strict_status(language: Language, outcome: Outcome, status: Status) -> Status:
     if outcome.timed_out:
         return "timeout"
     if outcome.steps == NOT_STARTED and outcome.returncode > 0:
+        return "syntax_error"
+    if language.run and status == "syntax_error":  # an interpreter that we start tells by its message only
         return "syntax_error"
     return "passed" if outcome.returncode == 0 and outcome.steps == FINISHED else "failed"
 

@@ -1,9 +1,17 @@
 """The languages whose programs can be run: one declarative definition each."""
 
+from rewardranker.execution.languages.bash import BASH
+from rewardranker.execution.languages.cpp import CPP
+from rewardranker.execution.languages.csharp import CSHARP
+from rewardranker.execution.languages.java import JAVA
+from rewardranker.execution.languages.javascript import JAVASCRIPT
 from rewardranker.execution.languages.language import Language
+from rewardranker.execution.languages.php import PHP
 from rewardranker.execution.languages.python import PYTHON
+from rewardranker.execution.languages.ruby import RUBY
+from rewardranker.execution.languages.typescript import TYPESCRIPT
 
-LANGUAGES = (PYTHON,)
+LANGUAGES = (PYTHON, CPP, JAVA, PHP, TYPESCRIPT, CSHARP, BASH, JAVASCRIPT, RUBY)
 
 
 def find_language(name: str) -> Language | None:
