@@ -26,7 +26,7 @@ REACHING_OUT = {
     "vsock": "import socket; refused(lambda: socket.socket(40, socket.SOCK_STREAM))",
     "dns": "import socket; refused(lambda: socket.gethostbyname('example.org'))",
     "passwd": "refused(lambda: open('/etc/passwd').read())",
-    "home": "import os; assert not set(os.listdir('/')) & {{'home', 'root', 'var', 'work', 'mnt', 'old', 'sys', 'run'}}",
+    "home": "import os; assert not set(os.listdir('/')) & {{'home', 'var', 'work', 'mnt', 'old', 'sys', 'run'}}",
     "settings": "import os; known = {{'alternatives', 'mono', 'php'}}; "
     "assert all(d in known or d.startswith('java-') for d in (os.listdir('/etc') if os.path.exists('/etc') else []))",
     "write the settings": "import os; assert not os.path.exists('/etc') or os.statvfs('/etc').f_flag & os.ST_RDONLY; "

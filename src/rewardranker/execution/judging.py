@@ -1,9 +1,10 @@
 """From what was observed of a program to its verdict."""
 
+import re
 import signal
 
 from rewardranker.execution.languages.language import Language
-from rewardranker.execution.sandbox.server import FINISHED, NOT_STARTED
+from rewardranker.execution.sandbox.server import FINISHED, NOT_STARTED, SPOILED
 from rewardranker.execution.slot import Outcome
 from rewardranker.execution.verdict import Status, Verdict
 
@@ -16,7 +17,9 @@ def judge(language: Language, outcome: Outcome, timeout_s: float, memory_mb: int
     stdout, stderr = (_text(b) for b in (outcome.stdout, outcome.stderr))
     status = _compatible_status(language, outcome, stdout + stderr)
     strict_status = _strict_status(language, outcome, status)
-    reason = "" if strict_status == "passed" else _reason(outcome, stderr, timeout_s, memory_mb)
+    reason = ""
+    if strict_status != "passed":
+        reason = _reason(language, outcome, stdout, stderr, timeout_s, memory_mb)
     return Verdict(
         status=status,
         strict_status=strict_status,
@@ -68,16 +71,26 @@ def _strict_status(language: Language, outcome: Outcome, status: Status) -> Stat
     return "passed" if outcome.returncode == 0 and outcome.steps == FINISHED else "failed"
 
 
-def _reason(outcome: Outcome, stderr: str, timeout_s: float, memory_mb: int) -> str:
+def _reason(
+    language: Language, outcome: Outcome, stdout: str, stderr: str, timeout_s: float, memory_mb: int
+) -> str:
     if outcome.timed_out:
         return f"no end after {timeout_s:g} s"
     if outcome.returncode == 0:
-        return "exit 0 before the end"
+        return "a failed assertion" if outcome.steps == SPOILED else "exit 0 before the end"
     if outcome.returncode < 0:
         return f"killed by {_signal_name(-outcome.returncode)}"
+    return _error_line(language, stdout, stderr, memory_mb) or f"exit code {outcome.returncode}"
+
+
+def _error_line(language: Language, stdout: str, stderr: str, memory_mb: int) -> str:
+    """The line of a program's or compiler's output that says what is wrong, as far as it can be told."""
+    if language.error_line:
+        found = re.search(rf"^({language.error_line})$", stderr or stdout, re.M)
+        return found[0].strip()[:_REASON_CHARACTERS] if found else ""
     lines = [line for line in stderr.splitlines() if line.strip()]
     if not lines or len(stderr) == _KEPT_CHARACTERS:  # the last line may be cut off
-        return f"exit code {outcome.returncode}"
+        return ""
     if lines[-1].startswith("MemoryError"):
         return f"MemoryError (limit {memory_mb} MB)"
     return lines[-1][:_REASON_CHARACTERS]

@@ -21,7 +21,6 @@ _END = (
 
 BASH = Language(
     name="bash",
-    aliases=("sh", "shell"),
     tools=(
         apt("bash", "bash"),
         apt("bc", "bc", needed_by=r"\bbc\b"),

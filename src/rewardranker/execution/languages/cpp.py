@@ -12,7 +12,7 @@ _PROTECTED = ("main", "bool", "static_cast", "void", "__assert_fail", "__extensi
 _KEYWORDS = ("char", "const", "constexpr", "extern", "for", "if", "int", "long", "return", "unsigned")
 _STRING = '#line 1 "assert"\nstatic constexpr char reward_ranker_{}[] = REWARD_RANKER_STRING(assert(0));\n'
 _END = (
-    "\n"
+    "\n\n"  # the program may end in a backslash
     + "#ifdef NDEBUG\n#error NDEBUG would silence the assertions of the tests\n#endif\n"
     + "".join(f"#ifdef {word}\n#error {word} is defined as a macro\n#endif\n" for word in _PROTECTED)
     + "".join(f"#undef {word}\n" for word in _KEYWORDS)
@@ -46,10 +46,10 @@ int __wrap_main(int argc, char **argv, char **envp) {
 
 CPP = Language(
     name="cpp",
-    aliases=("c++",),
     tools=(apt("g++", "g++"),),
     version_command=("g++", "--version"),
     files=lambda source, _: {"program.cpp": source + _END},
     build=("g++", "-std=c++17", "-pipe", "-Wl,--wrap=main", "program.cpp", "-o", "program"),
     run=("./program",),
+    error_line=r".*(error:|Assertion|terminate called|undefined reference).*",
 )

@@ -103,7 +103,6 @@ static class RewardRankerLauncher {
 
 CSHARP = Language(
     name="csharp",
-    aliases=("cs", "c#"),
     tools=(
         apt("mcs", "mono-mcs"),
         apt("mono", "mono-runtime"),
@@ -119,5 +118,6 @@ CSHARP = Language(
     run=("mono", "program.exe"),
     environment={"MONO_TRACE_LISTENER": "Console.Error"},
     reserves_memory=True,
+    error_line=r".*error CS.*|\[ERROR\].*|Fail:.*|.*Exception: .*",
     failure_marks=("DefaultTraceListener.Fail", "Unhandled Exception"),
 )

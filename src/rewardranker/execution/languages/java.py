@@ -66,7 +66,6 @@ def _files(source: str, _: str) -> dict[str, str]:
 
 JAVA = Language(
     name="java",
-    aliases=(),
     tools=(
         apt("javac", "default-jdk-headless"),
         apt(_JAVATUPLES, "libjavatuples-java", needed_by="org.javatuples"),
@@ -83,4 +82,5 @@ JAVA = Language(
         *("-cp", f"classes:{_JAVATUPLES}", "rewardranker.Launcher"),
     ),
     reserves_memory=True,
+    error_line=r".*error:.*|Exception in thread.*",
 )

@@ -33,17 +33,18 @@ Module.prototype._compile = function (content, filename, ...rest) {
   return apply(compile, this, [`${content}\\n;module['${name}'](console.assert);`, filename, ...rest]);
 };
 """
+ERROR_LINE = r"\w*Error\b.*|Assertion failed.*"
 NODE = apt("node", "nodejs")
 LODASH = npm("lodash", "4.17.21", needed_by="lodash")
 RUN = ("node", "--max-old-space-size={memory_mb}", "-r", "/tmp/launcher.js", "program.js")
 
 JAVASCRIPT = Language(
     name="javascript",
-    aliases=("js",),
     tools=(NODE, LODASH),
     version_command=("node", "--version"),
     files=lambda source, _: {"program.js": source, "launcher.js": LAUNCHER},
     run=RUN,
     reserves_memory=True,
+    error_line=ERROR_LINE,
     syntax_error_mark="SyntaxError",
 )

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from rewardranker.execution.sandbox.isolation import NODE_MODULES, PATH
 
@@ -17,10 +18,15 @@ class Tool:
 
     name: str
     """Name of an executable in /usr, an absolute path, or /node_modules/ and the name of an npm package."""
-    install: str
-    """The command that installs it."""
+    package: str
+    manager: Literal["apt", "npm"]
     needed_by: str = ""
     """Only programs in which this pattern is found need it; empty: all."""
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"{' '.join(INSTALL[self.manager])} {self.package}"
 
     def is_here(self) -> bool:
         """Whether it is on this machine, where programs in a slot can see it."""
@@ -40,7 +46,7 @@ class Language:
     """
 
     name: str
-    aliases: tuple[str, ...]
+    """As in `problems.languages`, which knows the other names it goes by."""
     tools: tuple[Tool, ...] = ()
     version_command: tuple[str, ...] = ()
     """Prints the version of the toolchain."""
@@ -59,6 +65,8 @@ class Language:
     """MultiPL-E calls a program that exits with an error a syntax error when its output contains this."""
     failure_marks: tuple[str, ...] = ()
     """MultiPL-E calls a program failed when its output contains one of these, whatever the exit code."""
+    error_line: str = ""
+    """Pattern of the first line of an error output that says what is wrong; empty: the last line does."""
 
     def missing(self, source: str | None = None) -> list[Tool]:
         """The tools that are not here; those that only some programs need count if `source` needs them.
@@ -81,8 +89,8 @@ class Language:
             env={"PATH": PATH, "HOME": "/"},
             stdin=subprocess.DEVNULL,
         )
-        found = re.search(r"\d+(\.\d+)+\S*", done.stdout + done.stderr)
-        return found[0].rstrip(",") if found else ""
+        found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+        return found[0] if found else ""
 
 
 def node_modules() -> Path:
@@ -96,12 +104,18 @@ def node_modules() -> Path:
     return Path(data, "rewardranker", "node_modules")
 
 
+INSTALL = {
+    "apt": ("sudo", "apt-get", "install", "--yes", "--no-install-recommends"),
+    "npm": ("npm", "install", "--no-audit", "--no-fund", "--prefix", str(node_modules().parent)),
+}
+"""Commands to which packages are appended."""
+
+
 def apt(name: str, package: str, needed_by: str = "") -> Tool:
     """A tool of a Debian package."""
-    return Tool(name, f"sudo apt install {package}", needed_by)
+    return Tool(name, package, "apt", needed_by)
 
 
 def npm(package: str, version: str, needed_by: str = "") -> Tool:
     """A package of npm, in the version that everything here is tested with."""
-    command = f"npm install --prefix {node_modules().parent} {package}@{version}"
-    return Tool(f"{NODE_MODULES}/{package}", command, needed_by)
+    return Tool(f"{NODE_MODULES}/{package}", f"{package}@{version}", "npm", needed_by)

@@ -40,7 +40,6 @@ include '/tmp/program.php';
 
 PHP = Language(
     name="php",
-    aliases=(),
     tools=(apt("php", "php-cli"),),
     version_command=("php", "--version"),
     files=lambda source, _: {"program.php": source, "launcher.php": _LAUNCHER},
@@ -48,5 +47,6 @@ PHP = Language(
         *("php", "-d", "display_errors=0", "-d", "log_errors=1", "-d", "error_log=/dev/stderr"),
         *("-d", "memory_limit=-1", "launcher.php"),
     ),
+    error_line=r"PHP .*",
     syntax_error_mark="PHP Parse error",
 )

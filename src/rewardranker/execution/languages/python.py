@@ -9,7 +9,6 @@ from rewardranker.execution.languages.language import Language
 
 PYTHON = Language(
     name="python",
-    aliases=("py",),
     version_command=(sys.executable, "--version"),
     syntax_error_mark="SyntaxError",
 )

@@ -10,10 +10,10 @@ _LAUNCHER = """RubyVM::InstructionSequence.compile(
 
 RUBY = Language(
     name="ruby",
-    aliases=("rb",),
     tools=(apt("ruby", "ruby"),),
     version_command=("ruby", "--version"),
     files=lambda source, _: {"program.rb": source, "launcher.rb": _LAUNCHER},
     run=("ruby", "launcher.rb"),
+    error_line=r".*",
     syntax_error_mark="syntax error",
 )

@@ -43,8 +43,9 @@ REQUEST = struct.Struct("<IIdI")
 REPLY = struct.Struct("<BBBiddII")
 """timed out, steps, slot is worn, return code, wall_s, cpu_s, lengths of stdout and stderr."""
 
-NOT_STARTED, STARTED, FINISHED = range(3)
-"""Steps: the program was not built (or died before it started); it started; it ran to its end."""
+NOT_STARTED, STARTED, FINISHED, SPOILED = range(4)
+"""Steps: the program was not built (or died before it started); it started; it ran to its end; it sent
+something else than its end, as launchers do when an assertion fails that does not end it."""
 
 NEVER_RAN = 71
 """Return code of a child that could not be set up: our fault, not the program's (if it did not start)."""
@@ -259,7 +260,9 @@ class _Slot:
         if why:
             self._stderr.replace(why)
             return ended._replace(returncode=NEVER_RAN, steps=NOT_STARTED)
-        return ended._replace(steps=FINISHED if sent == job.key.encode() else STARTED)
+        if sent == job.key.encode():
+            return ended._replace(steps=FINISHED)
+        return ended._replace(steps=SPOILED if sent else STARTED)
 
     def _run(
         self, work: Callable[[Descriptors], NoReturn], childs_control: socket.socket, timeout_s: float
