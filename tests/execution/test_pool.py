@@ -122,7 +122,7 @@ def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
 
 
 def test_a_slot_that_hangs_is_replaced(monkeypatch):
-    monkeypatch.setattr(pool_module, "longest_s", lambda timeout_s: 1.0)
+    monkeypatch.setattr(pool_module, "longest_s", lambda timeout_s, builds: 1.0)
     with Pool(workers=1) as pool:
         slot = pool._slots[0]
         (inner,) = (int(p) for p in _children(slot._process.pid))
