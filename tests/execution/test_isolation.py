@@ -118,6 +118,14 @@ def test_nothing_of_a_program_is_in_the_memory_of_the_next(sandbox):
     assert verdict.stdout == "0\n", verdict.stderr
 
 
+def test_nothing_of_a_program_in_another_language_is_in_the_memory_of_the_next(sandbox):
+    source = "echo SECRET44556677; echo SECRET44556677 >&2; exit 1"
+    ((_, leaving),) = sandbox.pool.run([Program("bash", source)])
+    assert leaving.stdout == "SECRET44556677\n"
+    verdict = sandbox(SCAN_MEMORY)
+    assert verdict.stdout == "0\n", verdict.stderr
+
+
 LEFT_BEHIND = {
     "a file": ("open('/tmp/left', 'w').write('x')", "import os; assert os.listdir('/tmp') == []"),
     "a locked directory": (

@@ -68,7 +68,8 @@ def _strict_status(language: Language, outcome: Outcome, status: Status) -> Stat
         return "syntax_error"
     if language.run and status == "syntax_error":  # an interpreter that we start tells by its message only
         return "syntax_error"
-    return "passed" if outcome.returncode == 0 and outcome.steps == FINISHED else "failed"
+    ended = outcome.returncode == 0 and outcome.steps == FINISHED
+    return "passed" if ended and status == "passed" else "failed"
 
 
 def _reason(
@@ -77,9 +78,10 @@ def _reason(
     if outcome.timed_out:
         return f"no end after {timeout_s:g} s"
     if outcome.returncode == 0:
-        return "a failed assertion" if outcome.steps == SPOILED else "exit 0 before the end"
+        return "a failed assertion" if outcome.steps in (SPOILED, FINISHED) else "exit 0 before the end"
     if outcome.returncode < 0:
-        return f"killed by {_signal_name(-outcome.returncode)}"
+        how = f"killed by {_signal_name(-outcome.returncode)}"
+        return (language.error_line and _error_line(language, stdout, stderr, memory_mb)) or how
     return _error_line(language, stdout, stderr, memory_mb) or f"exit code {outcome.returncode}"
 
 

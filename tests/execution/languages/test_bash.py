@@ -67,3 +67,23 @@ def test_messages_name_the_programs_lines(run):
     assert "line 4: nothing_of_that_name: command not found" in verdict.stderr
     assert verdict.stdout == "out\n"
     assert "line 2" in run("true\nif ; then\nfi").stderr
+
+
+def test_the_reason_is_one_line(run):
+    assert run("nothing_of_that_name").reason == "program.sh: line 1: nothing_of_that_name: command not found"
+
+
+def test_nothing_is_left_for_the_next(run):
+    assert run("touch left; mkdir -p a/b; (sleep 60 & ); sleep 60 & disown").strict_status == "passed"
+    verdict = run(
+        'set -- /tmp/* /proc/[0-9]*; echo "$@"; [[ $# = 4 ]]'
+    )  # its two files, process 1 and itself
+    assert verdict.strict_status == "passed", verdict.stdout
+
+
+@pytest.mark.parametrize(
+    "attack", [":() { : | : & }; :; wait", "while :; do echo xxxxxxxx; done", "kill -9 -1"]
+)
+def test_attacks_end_and_the_slot_lives(run, attack):
+    assert run(attack).strict_status != "error"
+    assert run("true").strict_status == "passed"

@@ -85,3 +85,10 @@ def test_messages_name_the_programs_lines(run):
     assert "program.cpp:6: int main(): Assertion `1 == 2' failed" in verdict.stderr
     assert verdict.stdout == "out\n"
     assert "program.cpp:2:" in run("int main() {\n    x;\n}\n").stderr
+
+
+def test_the_reason_is_one_line(run):
+    assert (
+        run("#include <assert.h>\nint main() { assert(1 == 2); }").reason
+        == "program: program.cpp:2: int main(): Assertion `1 == 2' failed."
+    )

@@ -30,6 +30,11 @@ ENDINGS = {
         "passed",
         "passed",
     ),
+    "the system's Debug": (
+        "class P { static void Main() { System.Diagnostics.Debug.Assert(false); } }",
+        "failed",
+        "failed",
+    ),
     "loop": (HEAD + "    static long F(long x) { while (true) {} }\n" + TESTS, "timeout", "timeout"),
 }
 
@@ -80,3 +85,10 @@ def test_messages_name_the_programs_lines(run):
     assert "why" in verdict.stderr
     assert verdict.stdout == "1\n"
     assert "program.cs(2,20): error" in run("class P {\n  int F() { return x1; }\n}").stderr
+
+
+def test_the_reason_is_one_line(run):
+    assert (
+        run('class P { static void Main() { throw new System.Exception("why"); } }').reason
+        == "System.Exception: why"
+    )

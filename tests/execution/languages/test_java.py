@@ -86,3 +86,12 @@ def test_messages_name_the_programs_lines(run):
     assert "at Problem.main(Problem.java:4)" in verdict.stderr
     assert verdict.stdout == "1\n"
     assert "Problem.java:2: error" in run("class Problem {\n  int f() { return x; }\n}").stderr
+
+
+def test_the_reason_is_one_line(run):
+    assert (
+        run(
+            'class Problem { public static void main(String[] a) { throw new RuntimeException("why"); } }'
+        ).reason
+        == 'Exception in thread "main" java.lang.RuntimeException: why'
+    )

@@ -88,3 +88,11 @@ def test_messages_name_the_programs_lines(run):
     assert "/tmp/program.js:3\n" in verdict.stderr
     assert verdict.stdout == "out\n"
     assert "/tmp/program.js:2\n" in run("let x = 1\nlet y = = 2\n").stderr
+
+
+def test_the_reason_is_one_line(run):
+    assert run("console.log(1)\nthrow new Error('why')").reason == "Error: why"
+
+
+def test_the_reason_of_a_failure_that_is_only_printed(run):
+    assert run("console.assert(false)").reason == "a failed assertion"

@@ -85,3 +85,10 @@ def test_messages_name_the_programs_lines(run):
     assert "Uncaught Exception: why in /tmp/program.php:4" in verdict.stderr
     assert verdict.stdout == "out"
     assert "on line 3" in run("<?php\n$x = 1;\nif if\n").stderr
+
+
+def test_the_reason_is_one_line(run):
+    assert (
+        run("<?php\nthrow new Exception('why');").reason
+        == "PHP Fatal error:  Uncaught Exception: why in /tmp/program.php:2"
+    )

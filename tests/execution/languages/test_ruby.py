@@ -68,3 +68,7 @@ def test_messages_name_the_programs_lines(run):
     assert "program.rb:3:in `f': why (RuntimeError)" in verdict.stderr
     assert verdict.stdout == "out\n"
     assert "program.rb:2" in run("x = 1\ny = = 2\n").stderr
+
+
+def test_the_reason_is_one_line(run):
+    assert run("raise 'why'").reason == "program.rb:1:in `<compiled>': why (RuntimeError)"

@@ -47,3 +47,10 @@ def test_an_early_end_is_no_pass(run, fake):
 def test_messages_name_the_programs_lines(run):
     verdict = run("console.log(1);\n\nlet x: number = 'a';\n")
     assert "program.ts(3,5): error TS2322" in verdict.stdout
+
+
+def test_the_reason_is_one_line(run):
+    assert (
+        run("let x: number = 'a'").reason
+        == "program.ts(1,5): error TS2322: Type 'string' is not assignable to type 'number'."
+    )

@@ -44,7 +44,7 @@ PHP = Language(
     version_command=("php", "--version"),
     files=lambda source, _: {"program.php": source, "launcher.php": _LAUNCHER},
     run=(
-        *("php", "-d", "display_errors=0", "-d", "log_errors=1", "-d", "error_log=/dev/stderr"),
+        *("php", "-d", "display_errors=0", "-d", "log_errors=1", "-d", "error_log="),
         *("-d", "memory_limit=-1", "launcher.php"),
     ),
     error_line=r"PHP .*",

@@ -3,7 +3,7 @@
 from rewardranker.execution.languages.language import Language, apt
 
 _LAUNCHER = """RubyVM::InstructionSequence.compile(
-  File.read('/tmp/program.rb') + "\\n;IO.for_fd(63, 'w', autoclose: false).syswrite('" +
+  File.read('/tmp/program.rb') + "\\nIO.for_fd(63, 'w', autoclose: false).syswrite('" +
     IO.for_fd(63, 'r', autoclose: false).readpartial(32) + "')", 'program.rb', '/tmp/program.rb'
 ).eval
 """
