@@ -20,6 +20,12 @@ SHORT = {
     "ruby": "rb",
     **{name: name for name in ("cpp", "java", "php")},
 }
+OUT_OF_MEMORY = {
+    "humaneval-cs/HumanEval_100_make_a_pile/gpt",
+    "humaneval-cs/HumanEval_147_get_max_triples/gpt~swap_call",
+    "humaneval-rb/HumanEval_129_minPath/gpt",
+}
+"""They allocate for ever: known to time out where memory is not limited, here they reach that limit first."""
 SAMPLED = {"cpp": 12, "java": 12, "typescript": 6}
 """Programs of a sample where compilers take long."""
 
@@ -44,5 +50,6 @@ def test_verdicts_agree_with_the_known_ones(language):
         (r["id"], r["expected"], r["observed"], v)
         for r, v in zip(rows, verdicts, strict=True)
         if (r["expected"], r["observed"]) != (v.strict_status, v.status)
+        and not (r["id"] in OUT_OF_MEMORY and v.strict_status == "failed" and "emory" in v.stderr)
     ]
     assert not wrong
