@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check constraints clean
+.PHONY: help setup toolchains demo test check constraints clean
 
 SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -19,6 +19,7 @@ help:
 	@echo "make demo         train a generator and a ranker on this machine, and see what they do"
 	@echo "make test         all tests"
 	@echo "make check        lint, format, types, layers"
+	@echo "make toolchains   compilers and interpreters of the languages that programs may be in (apt, npm)"
 	@echo "make setup        the environment alone (the others make it when needed)"
 	@echo "make constraints  pin the newest versions that pyproject.toml admits"
 	@echo "make clean        remove the environment and everything that was made; runs/ stays"
@@ -39,6 +40,9 @@ $(READY): pyproject.toml constraints.txt
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -c constraints.txt -e ".[dev]"; \
 	fi
 	@touch $@
+
+toolchains: $(READY)
+	$(BIN)/python -m rewardranker.execution.toolchains
 
 demo: $(READY)
 	$(BIN)/rewardranker demo

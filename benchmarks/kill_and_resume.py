@@ -81,7 +81,7 @@ def kill_at(process: subprocess.Popen[bytes], directory: Path, done: list[str], 
 
 def survivors(pid: int) -> list[int]:
     """Sandbox processes of `pid` that live on after the grace time; their command line names their parent."""
-    mark = f"server.main({pid})".encode()
+    mark = f"server.main({pid},".encode()
     deadline = time.monotonic() + _LAST_WORDS_S
     while True:
         found = []

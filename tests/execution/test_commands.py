@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from rewardranker.cli.doctor import doctor
 from rewardranker.cli.execute import execute
+from rewardranker.execution.languages import LANGUAGES
 
 pytestmark = pytest.mark.usefixtures("isolation")
 
@@ -150,3 +151,5 @@ def test_doctor_tells_what_works():
     assert result.exit_code == 0
     for word in ("python", "torch", "transformers", "sandbox", "works", "ready"):
         assert word in result.output
+    for language in LANGUAGES:
+        assert language.name in result.output

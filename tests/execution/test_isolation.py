@@ -26,7 +26,12 @@ REACHING_OUT = {
     "vsock": "import socket; refused(lambda: socket.socket(40, socket.SOCK_STREAM))",
     "dns": "import socket; refused(lambda: socket.gethostbyname('example.org'))",
     "passwd": "refused(lambda: open('/etc/passwd').read())",
-    "home": "import os; assert not set(os.listdir('/')) & {{'etc', 'home', 'var', 'work', 'mnt', 'old', 'sys', 'run'}}",
+    "home": "import os; assert not set(os.listdir('/')) & {{'home', 'var', 'work', 'mnt', 'old', 'sys', 'run'}}",
+    "settings": "import os; known = {{'alternatives', 'mono', 'php'}}; "
+    "assert all(d in known or d.startswith('java-') for d in (os.listdir('/etc') if os.path.exists('/etc') else []))",
+    "write the settings": "import os; assert not os.path.exists('/etc') or os.statvfs('/etc').f_flag & os.ST_RDONLY; "
+    "assert all(os.statvfs(f'/etc/{{d}}').f_flag & os.ST_RDONLY for d in (os.listdir('/etc') if os.path.exists('/etc') else []))",
+    "write the npm packages": "refused(lambda: open('/node_modules/x', 'w'))",
     "root's files": "import os; refused(lambda: open('/root/.bashrc')); refused(lambda: open('/root/.profile'))",
     "this file": "refused(lambda: open({test_file!r}))",
     "parent's environment": "refused(lambda: open('/proc/{parent}/environ').read())",
@@ -110,6 +115,14 @@ def test_the_memory_scan_finds_what_is_there(sandbox):
 
 def test_nothing_of_a_program_is_in_the_memory_of_the_next(sandbox):
     _, verdict = sandbox.run("print('SECRET44556677'); raise ValueError('SECRET44556677')", SCAN_MEMORY)
+    assert verdict.stdout == "0\n", verdict.stderr
+
+
+def test_nothing_of_a_program_in_another_language_is_in_the_memory_of_the_next(sandbox):
+    source = "echo SECRET44556677; echo SECRET44556677 >&2; exit 1"
+    ((_, leaving),) = sandbox.pool.run([Program("bash", source)])
+    assert leaving.stdout == "SECRET44556677\n"
+    verdict = sandbox(SCAN_MEMORY)
     assert verdict.stdout == "0\n", verdict.stderr
 
 

@@ -23,7 +23,7 @@ def slot_processes(parent: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and f"server.main({parent})".encode() in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and f"server.main({parent},".encode() in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
         except OSError:
             continue
@@ -122,7 +122,7 @@ def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
 
 
 def test_a_slot_that_hangs_is_replaced(monkeypatch):
-    monkeypatch.setattr(pool_module, "longest_s", lambda timeout_s: 1.0)
+    monkeypatch.setattr(pool_module, "longest_s", lambda timeout_s, builds: 1.0)
     with Pool(workers=1) as pool:
         slot = pool._slots[0]
         (inner,) = (int(p) for p in _children(slot._process.pid))
@@ -175,7 +175,9 @@ def test_a_parent_that_is_stopped_leaves_no_process(blow):
 
 def test_without_a_sandbox_nothing_is_run(monkeypatch):
     monkeypatch.setattr(
-        slot_module, "_STARTER", "import sys; sys.exit('namespaces are not allowed')  # {root} {pid}"
+        slot_module,
+        "_STARTER",
+        "import sys; sys.exit('namespaces are not allowed')  # {root} {pid} {node_modules}",
     )
     with pytest.raises(UserError, match=r"no sandbox .* namespaces are not allowed"):
         execute([Program("python", "")])

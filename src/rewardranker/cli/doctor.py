@@ -36,7 +36,14 @@ def doctor() -> None:
         trouble = str(e)
         table.add_row("sandbox", "does not work", trouble)
     for language in LANGUAGES:
-        table.add_row(language.name, "no sandbox" if trouble else "ready", language.version())
+        missing = language.missing()
+        commands = ["; ".join(dict.fromkeys(tool.install for tool in missing))] if missing else []
+        if any(not tool.needed_by for tool in missing):
+            table.add_row(language.name, "missing", *commands)
+            continue
+        needed_by_some = [f"without {', '.join(tool.name for tool in missing)}:"] if missing else []
+        state = "no sandbox" if trouble else "ready"
+        table.add_row(language.name, state, "\n".join([language.version(), *needed_by_some, *commands]))
     Console().print(table)
     if trouble:
         raise typer.Exit(2)

@@ -1,9 +1,10 @@
 """From what was observed of a program to its verdict."""
 
+import re
 import signal
 
 from rewardranker.execution.languages.language import Language
-from rewardranker.execution.sandbox.server import FINISHED, NOT_STARTED
+from rewardranker.execution.sandbox.server import FINISHED, NOT_STARTED, SPOILED
 from rewardranker.execution.slot import Outcome
 from rewardranker.execution.verdict import Status, Verdict
 
@@ -14,9 +15,11 @@ _REASON_CHARACTERS = 200
 def judge(language: Language, outcome: Outcome, timeout_s: float, memory_mb: int) -> Verdict:
     """The verdict on a program of `language` that ran under these limits."""
     stdout, stderr = (_text(b) for b in (outcome.stdout, outcome.stderr))
-    status = _compatible_status(language, outcome, stderr)
-    strict_status = _strict_status(outcome)
-    reason = "" if strict_status == "passed" else _reason(outcome, stderr, timeout_s, memory_mb)
+    status = _compatible_status(language, outcome, stdout + stderr)
+    strict_status = _strict_status(language, outcome, status)
+    reason = ""
+    if strict_status != "passed":
+        reason = _reason(language, outcome, stdout, stderr, timeout_s, memory_mb)
     return Verdict(
         status=status,
         strict_status=strict_status,
@@ -45,33 +48,51 @@ def not_run(status: Status, reason: str) -> Verdict:
     )
 
 
-def _compatible_status(language: Language, outcome: Outcome, stderr: str) -> Status:
-    """MultiPL-E's rule: timeout, exit code, then a word in stderr (`eval_python.py` and its neighbours)."""
+def _compatible_status(language: Language, outcome: Outcome, output: str) -> Status:
+    """MultiPL-E's rule: timeout, exit code, a word in the output (`eval_python.py` and its neighbours)."""
     if outcome.timed_out:
         return "timeout"
+    if any(mark in output for mark in language.failure_marks) and outcome.steps != NOT_STARTED:
+        return "failed"
     if outcome.returncode == 0:
         return "passed"
-    return "syntax_error" if language.syntax_error_mark in stderr else "failed"
+    if language.build:
+        return "syntax_error" if outcome.steps == NOT_STARTED else "failed"
+    return "syntax_error" if language.syntax_error_mark in output else "failed"
 
 
-def _strict_status(outcome: Outcome) -> Status:
+def _strict_status(language: Language, outcome: Outcome, status: Status) -> Status:
     if outcome.timed_out:
         return "timeout"
     if outcome.steps == NOT_STARTED and outcome.returncode > 0:
         return "syntax_error"
-    return "passed" if outcome.returncode == 0 and outcome.steps == FINISHED else "failed"
+    if language.run and status == "syntax_error":  # an interpreter that we start tells by its message only
+        return "syntax_error"
+    ended = outcome.returncode == 0 and outcome.steps == FINISHED
+    return "passed" if ended and status == "passed" else "failed"
 
 
-def _reason(outcome: Outcome, stderr: str, timeout_s: float, memory_mb: int) -> str:
+def _reason(
+    language: Language, outcome: Outcome, stdout: str, stderr: str, timeout_s: float, memory_mb: int
+) -> str:
     if outcome.timed_out:
         return f"no end after {timeout_s:g} s"
     if outcome.returncode == 0:
-        return "exit 0 before the end"
+        return "a failed assertion" if outcome.steps in (SPOILED, FINISHED) else "exit 0 before the end"
     if outcome.returncode < 0:
-        return f"killed by {_signal_name(-outcome.returncode)}"
+        how = f"killed by {_signal_name(-outcome.returncode)}"
+        return (language.error_line and _error_line(language, stdout, stderr, memory_mb)) or how
+    return _error_line(language, stdout, stderr, memory_mb) or f"exit code {outcome.returncode}"
+
+
+def _error_line(language: Language, stdout: str, stderr: str, memory_mb: int) -> str:
+    """The line of a program's or compiler's output that says what is wrong, as far as it can be told."""
+    if language.error_line:
+        found = re.search(rf"^({language.error_line})$", stderr or stdout, re.M)
+        return found[0].strip()[:_REASON_CHARACTERS] if found else ""
     lines = [line for line in stderr.splitlines() if line.strip()]
     if not lines or len(stderr) == _KEPT_CHARACTERS:  # the last line may be cut off
-        return f"exit code {outcome.returncode}"
+        return ""
     if lines[-1].startswith("MemoryError"):
         return f"MemoryError (limit {memory_mb} MB)"
     return lines[-1][:_REASON_CHARACTERS]

@@ -7,6 +7,7 @@ Example:
 """
 
 import os
+import secrets
 import selectors
 import time
 from collections import Counter, deque
@@ -17,7 +18,9 @@ from typing import Self
 from rewardranker.execution.cache import VerdictCache
 from rewardranker.execution.judging import judge, not_run
 from rewardranker.execution.languages import LANGUAGES, find_language
+from rewardranker.execution.languages.language import Language
 from rewardranker.execution.program import Program
+from rewardranker.execution.sandbox.server import Job
 from rewardranker.execution.selftest import check_isolation
 from rewardranker.execution.slot import Slot, SlotFailedError, longest_s
 from rewardranker.execution.verdict import Verdict
@@ -32,8 +35,9 @@ class Pool:
     """Warm sandboxes that run programs side by side.
 
     Args:
-        timeout_s: wall-clock seconds a program may take; time it waits for a busy CPU does not count.
-        memory_mb: address space that each process of a program may use.
+        timeout_s: wall-clock seconds a program may take to run; time it waits for a busy CPU does not count,
+            nor does what a compiler takes.
+        memory_mb: memory that each process of a program may use.
         workers: sandboxes; 0: as many as suit the machine.
 
     Raises:
@@ -81,14 +85,10 @@ class Pool:
             positions.setdefault(Program(name, program.source), []).append(i)
         waiting: deque[Program] = deque()
         for program, indices in positions.items():
-            if find_language(program.language):
+            if why := _unavailable(program):
+                yield from ((i, not_run("unavailable", why)) for i in indices)
+            else:
                 waiting.append(program)
-                continue
-            known = ", ".join(language.name for language in LANGUAGES)
-            verdict = not_run(
-                "unavailable", f"programs in {program.language!r} can't be run here; known: {known}"
-            )
-            yield from ((i, verdict) for i in indices)
         for program, verdict in self._run_distinct(waiting):
             yield from ((i, verdict) for i in positions[program])
 
@@ -105,8 +105,10 @@ class Pool:
                 while waiting and idle:
                     slot, program = idle.pop(), waiting.popleft()
                     attempts[program] += 1
-                    running[slot] = program, time.monotonic() + longest_s(self._timeout_s)
-                    slot.send(_encoded(program), self._timeout_s, self._memory_mb)
+                    language = _language(program)
+                    longest = longest_s(self._timeout_s, builds=bool(language.build))
+                    running[slot] = program, time.monotonic() + longest
+                    self._send(slot, language, program.source)
                     selector.register(slot, selectors.EVENT_READ)
                 for slot in _answered(selector, running):
                     selector.unregister(slot)
@@ -135,6 +137,23 @@ class Pool:
             self.close()
             raise
 
+    def _send(self, slot: Slot, language: Language, source: str) -> None:
+        if not language.run:
+            slot.send(_encoded(source), self._timeout_s, self._memory_mb)
+            return
+        key = secrets.token_hex(16)
+        files = {name: _encoded(text) for name, text in language.files(source, key).items()}
+        job = Job(
+            files=[(name, len(content)) for name, content in files.items()],
+            build=list(language.build),
+            run=[part.replace("{memory_mb}", str(self._memory_mb)) for part in language.run],
+            environment=dict(language.environment),
+            reserves_memory=language.reserves_memory,
+            key=key,
+            sends_key=not language.key_is_in_files,
+        )
+        slot.send(b"".join(files.values()), self._timeout_s, self._memory_mb, job)
+
     def _verdict(self, slot: Slot, program: Program, *, is_last_attempt: bool) -> Verdict | None:
         """The verdict on `program`, which `slot` was sent; None if the slot failed and it must run again."""
         try:
@@ -142,9 +161,7 @@ class Pool:
         except SlotFailedError as e:
             slot.is_worn = True
             return not_run("error", f"{e}, {_MAX_ATTEMPTS} times") if is_last_attempt else None
-        language = find_language(program.language)
-        assert language is not None
-        return judge(language, outcome, self._timeout_s, self._memory_mb)
+        return judge(_language(program), outcome, self._timeout_s, self._memory_mb)
 
     def _successor(self, slot: Slot) -> Slot:
         self._discard(slot)
@@ -207,8 +224,25 @@ def execute(
     return [verdicts[i] for i in range(len(programs))]
 
 
-def _encoded(program: Program) -> bytes:
-    return program.source.encode("utf-8", "surrogatepass")
+def _unavailable(program: Program) -> str:
+    """Why `program` can't be run on this machine, and what to do about it; empty if it can."""
+    language = find_language(program.language)
+    if language is None:
+        known = ", ".join(language.name for language in LANGUAGES)
+        return f"programs in {program.language!r} can't be run here; known: {known}"
+    if missing := language.missing(program.source):
+        return f"{language.name} needs {missing[0].name}: {missing[0].install}"
+    return ""
+
+
+def _language(program: Program) -> Language:
+    language = find_language(program.language)
+    assert language is not None
+    return language
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _answered(selector: selectors.BaseSelector, running: Mapping[Slot, tuple[Program, float]]) -> list[Slot]:

@@ -19,7 +19,7 @@ def attempt(what, work):
         pass
 attempt("the network", lambda: socket.socket())
 attempt("host files", lambda: open({canary!r}))
-attempt("host files (/etc)", lambda: os.listdir("/etc"))
+attempt("host files (/etc)", lambda: open("/etc/passwd"))
 if {parent} not in (1, os.getpid()):
     attempt("the parent process", lambda: os.kill({parent}, 0))
 own = {{"1", str(os.getpid())}}

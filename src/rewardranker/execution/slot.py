@@ -1,5 +1,6 @@
 """`Slot`: the client's end of one sandbox, which runs one program after the other."""
 
+import json
 import os
 import socket
 import subprocess
@@ -9,15 +10,25 @@ from pathlib import Path
 
 import rewardranker
 from rewardranker.errors import UserError
+from rewardranker.execution.languages.language import node_modules
 from rewardranker.execution.sandbox import seccomp
-from rewardranker.execution.sandbox.server import MAX_PATIENCE, NEVER_RAN, NOT_STARTED, READY, REPLY, REQUEST
+from rewardranker.execution.sandbox.server import (
+    BUILD_S,
+    MAX_PATIENCE,
+    NEVER_RAN,
+    NOT_STARTED,
+    READY,
+    REPLY,
+    REQUEST,
+    Job,
+)
 
 _START_S = 30.0
 _GRACE_S = 10.0
 _STARTER = (
     "import sys; sys.path.append({root!r}); "
     "from rewardranker.execution.sandbox import server; "
-    "sys.path.pop(); server.main({pid})"
+    "sys.path.pop(); server.main({pid}, {node_modules!r})"
 )
 
 
@@ -51,7 +62,7 @@ class Slot:
 
     def __init__(self) -> None:
         root = Path(rewardranker.__file__).parents[1]
-        starter = _STARTER.format(root=str(root), pid=os.getpid())
+        starter = _STARTER.format(root=str(root), node_modules=str(node_modules()), pid=os.getpid())
         python = getattr(sys, "_base_executable", sys.executable)
         self._connection, theirs = socket.socketpair()
         with theirs:
@@ -93,11 +104,16 @@ class Slot:
             self.close()
             raise UserError(f"no sandbox for untrusted programs on this machine: {message}.\n{_advice()}")
 
-    def send(self, source: bytes, timeout_s: float, memory_mb: int) -> None:
-        """Start a program. The slot must be idle; read the outcome, or the slot's failure, with `receive`."""
+    def send(self, source: bytes, timeout_s: float, memory_mb: int, job: Job | None = None) -> None:
+        """Start a program: Python without `job`, otherwise what that says of the files that `source` holds.
+
+        The slot must be idle; read the outcome, or the slot's failure, with `receive`.
+        """
         self._connection.settimeout(_START_S)
+        encoded = json.dumps(job._asdict()).encode() if job else b""
+        header = REQUEST.pack(len(encoded), len(source), timeout_s, memory_mb)
         try:
-            self._connection.sendall(REQUEST.pack(len(source), timeout_s, memory_mb) + source)
+            self._connection.sendall(header + encoded + source)
         except OSError:
             self.kill()
 
@@ -113,7 +129,9 @@ class Slot:
         output = self._receive(n_out + n_err)
         self.is_worn = bool(worn)
         if steps == NOT_STARTED and returncode == NEVER_RAN and not timed_out:
-            raise SlotFailedError("the sandbox could not set up the program's process")
+            raise SlotFailedError(
+                f"the sandbox could not start the program {output[n_out:].decode(errors='replace')}".rstrip()
+            )
         return Outcome(bool(timed_out), steps, returncode, output[:n_out], output[n_out:], wall_s, cpu_s)
 
     def run(self, source: bytes, timeout_s: float, memory_mb: int) -> Outcome:
@@ -157,9 +175,9 @@ class Slot:
         return bytes(data)
 
 
-def longest_s(timeout_s: float) -> float:
+def longest_s(timeout_s: float, *, builds: bool = False) -> float:
     """Seconds after which a slot that has not answered about a program must have hung."""
-    return MAX_PATIENCE * timeout_s + _GRACE_S
+    return MAX_PATIENCE * (timeout_s + BUILD_S * builds) + _GRACE_S
 
 
 def _advice() -> str:

@@ -1,18 +1,29 @@
 """The languages whose programs can be run: one declarative definition each."""
 
+from rewardranker.execution.languages.bash import BASH
+from rewardranker.execution.languages.cpp import CPP
+from rewardranker.execution.languages.csharp import CSHARP
+from rewardranker.execution.languages.java import JAVA
+from rewardranker.execution.languages.javascript import JAVASCRIPT
 from rewardranker.execution.languages.language import Language
+from rewardranker.execution.languages.php import PHP
 from rewardranker.execution.languages.python import PYTHON
+from rewardranker.execution.languages.ruby import RUBY
+from rewardranker.execution.languages.typescript import TYPESCRIPT
+from rewardranker.problems.languages import canonical_language
 
-LANGUAGES = (PYTHON,)
+LANGUAGES = (PYTHON, CPP, JAVA, PHP, TYPESCRIPT, CSHARP, BASH, JAVASCRIPT, RUBY)
 
 
 def find_language(name: str) -> Language | None:
-    """The language called `name` (its name or an alias), or None.
+    """The language called `name` (or one of its other names), if its programs can be run; or None.
 
     Example:
         >>> find_language("py").name
         'python'
     """
-    return next(
-        (language for language in LANGUAGES if name == language.name or name in language.aliases), None
-    )
+    try:
+        canonical = canonical_language(name)
+    except ValueError:
+        return None
+    return next((language for language in LANGUAGES if language.name == canonical), None)

@@ -1,16 +1,121 @@
-"""What a language is to the sandbox."""
+"""What a language is to the sandbox: its tools, how its programs are built and run, how failure is read."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rewardranker.execution.sandbox.isolation import NODE_MODULES, PATH
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """Something that must be on this machine for programs of a language to run."""
+
+    name: str
+    """Name of an executable in /usr, an absolute path, or /node_modules/ and the name of an npm package."""
+    package: str
+    manager: Literal["apt", "npm"]
+    needed_by: str = ""
+    """Only programs in which this pattern is found need it; empty: all."""
+
+    @property
+    def install(self) -> str:
+        """The command that installs it."""
+        return f"{' '.join(INSTALL[self.manager])} {self.package}"
+
+    def is_here(self) -> bool:
+        """Whether it is on this machine, where programs in a slot can see it."""
+        if self.name.startswith(NODE_MODULES):
+            return (node_modules() / self.name.removeprefix(NODE_MODULES).lstrip("/")).exists()
+        return shutil.which(self.name, path=PATH) is not None or Path(self.name).is_file()
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language whose programs can be run: how it is called and how its evaluator tells a syntax error."""
+    """A language whose programs can be run.
+
+    A program is written into files, built (if there is a build command) and run, all inside a slot. It has
+    run to its end if the process that was started has sent the key of the run (32 hexadecimal digits) on
+    descriptor 63, once and nothing else. What sends it must not be the candidate's: an epilogue or a launcher
+    among `files`. A failed assertion that would not end the program sends something else, which spoils it.
+    """
 
     name: str
-    aliases: tuple[str, ...]
-    version: Callable[[], str]
-    """Version of the toolchain that runs the programs, for people."""
-    syntax_error_mark: str
-    """MultiPL-E calls a program that exits with an error a syntax error when its stderr contains this."""
+    """As in `problems.languages`, which knows the other names it goes by."""
+    tools: tuple[Tool, ...] = ()
+    version_command: tuple[str, ...] = ()
+    """Prints the version of the toolchain."""
+    files: Callable[[str, str], Mapping[str, str]] = lambda source, key: {"program": source}
+    """Source and key to the files to write into /tmp, where everything runs."""
+    key_is_in_files: bool = False
+    """Whether the key stands in the files; otherwise the launcher reads it from descriptor 63."""
+    build: tuple[str, ...] = ()
+    """Command that compiles; empty: nothing to compile."""
+    run: tuple[str, ...] = ()
+    """Command that runs; "{memory_mb}" stands for the limit. Empty: a fork of the slot's own interpreter."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    reserves_memory: bool = False
+    """Whether its runtime reserves far more addresses than it uses: then the memory it uses is limited."""
+    syntax_error_mark: str = ""
+    """MultiPL-E calls a program that exits with an error a syntax error when its output contains this."""
+    failure_marks: tuple[str, ...] = ()
+    """MultiPL-E calls a program failed when its output contains one of these, whatever the exit code."""
+    error_line: str = ""
+    """Pattern of the first line of an error output that says what is wrong; empty: the last line does."""
+
+    def missing(self, source: str | None = None) -> list[Tool]:
+        """The tools that are not here; those that only some programs need count if `source` needs them.
+
+        Without `source`, all count.
+        """
+        return [
+            tool
+            for tool in self.tools
+            if (source is None or re.search(tool.needed_by, source)) and not tool.is_here()
+        ]
+
+    def version(self) -> str:
+        """Version of the toolchain that is here, for people."""
+        done = subprocess.run(
+            self.version_command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"PATH": PATH, "HOME": "/"},
+            stdin=subprocess.DEVNULL,
+        )
+        found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
+        return found[0] if found else ""
+
+
+def node_modules() -> Path:
+    """Folder of the npm packages that programs see as /node_modules.
+
+    Example:
+        >>> node_modules().parts[-2:]
+        ('rewardranker', 'node_modules')
+    """
+    data = os.environ.get("XDG_DATA_HOME") or Path("~/.local/share").expanduser()
+    return Path(data, "rewardranker", "node_modules")
+
+
+INSTALL = {
+    "apt": ("sudo", "apt-get", "install", "--yes", "--no-install-recommends"),
+    "npm": ("npm", "install", "--no-audit", "--no-fund", "--prefix", str(node_modules().parent)),
+}
+"""Commands to which packages are appended."""
+
+
+def apt(name: str, package: str, needed_by: str = "") -> Tool:
+    """A tool of a Debian package."""
+    return Tool(name, package, "apt", needed_by)
+
+
+def npm(package: str, version: str, needed_by: str = "") -> Tool:
+    """A package of npm, in the version that everything here is tested with."""
+    return Tool(f"{NODE_MODULES}/{package}", f"{package}@{version}", "npm", needed_by)

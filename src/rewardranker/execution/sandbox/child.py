@@ -1,4 +1,7 @@
-"""Run one Python program in a child of the fork server, and prove to the server that it ran to its end.
+"""Run one program in a child of the fork server, and prove to the server that it ran to its end.
+
+`exec_program` starts a compiler, an interpreter or what was compiled; the proof is that of its language. The
+rest of this is Python, which runs in the child itself.
 
 The proof. Before the program starts, the child draws a random 16-byte key and sends it to the server; when
 the program's code has returned, it sends the key again. The server takes a program for finished only if it
@@ -18,15 +21,18 @@ import atexit
 import gc
 import linecache
 import os
+import signal
 import sys
 import traceback
 import types
+from collections.abc import Mapping
 from typing import NamedTuple, NoReturn
 
 from rewardranker.execution.sandbox import isolation
 
 KEY_BYTES = 16
-_CONTROL = isolation.MAX_FILES - 1
+_CONTROL = 63  # as the launchers of all languages know
+_STARTING = _CONTROL - 1
 _FILE = "program.py"
 _FLUSH_FAILED = 120  # as the interpreter exits when stdout can't be written
 
@@ -39,13 +45,40 @@ class Descriptors(NamedTuple):
     stderr: int
     control: int
 
+    def place(self, *, inheritable: bool) -> None:
+        """Give them the numbers they have in a program, and close all others but `_STARTING`."""
+        for number, descriptor in enumerate(self[:3]):
+            os.dup2(descriptor, number)
+        os.dup2(self.control, _CONTROL, inheritable=inheritable)
+        os.closerange(3, _STARTING)
+
+
+def exec_program(
+    command: list[str],
+    environment: Mapping[str, str],
+    descriptors: Descriptors,
+    starting: int,
+    *,
+    memory_bytes: int,
+    cpu_s: int,
+    reserves_memory: bool,
+) -> NoReturn:
+    """Become `command`; descriptor `starting` is closed when that has succeeded, and written to otherwise."""
+    os.dup2(starting, _STARTING, inheritable=False)
+    descriptors.place(inheritable=True)
+    isolation.limit_program(memory_bytes, cpu_s, reserves_memory=reserves_memory)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which the interpreter ignores
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, environment)
+    except OSError as e:
+        os.write(_STARTING, f"{command[0]}: {e.strerror}".encode())
+        os._exit(1)
+
 
 def run_program(source: bytearray, descriptors: Descriptors, *, memory_bytes: int, cpu_s: int) -> NoReturn:
     """Become the program: run `source` as `__main__`, then exit as the interpreter would."""
-    for number, descriptor in enumerate(descriptors[:3]):
-        os.dup2(descriptor, number)
-    os.dup2(descriptors.control, _CONTROL, inheritable=False)
-    os.closerange(3, _CONTROL)
+    descriptors.place(inheritable=False)
     isolation.limit_program(memory_bytes, cpu_s)
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # `signal` would take ten times as long
     gc.enable()

@@ -39,6 +39,10 @@ _LAST_CAPABILITY = 63
 
 _NOBODY = 65534
 _SYSTEM = ("bin", "sbin", "lib", "lib64")  # links into /usr on most systems
+_SETTINGS = ("alternatives", "java-*", "mono", "php")  # in /etc: programs of /usr do not work without
+PATH = "/usr/local/bin:/usr/bin:/bin"
+NODE_MODULES = "/node_modules"
+"""Where programs see the npm packages: node looks there for those of /tmp/program.js."""
 MAX_FILES = 64
 _MAX_PROCESSES = 64
 _TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
@@ -55,8 +59,11 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _check(_libc.mount(*arguments, flags, options.encode() if options else None), f"mount {target}")
 
 
-def enter(interpreter: Path, parent_pid: int) -> None:
+def enter(interpreter: Path, node_modules: Path, parent_pid: int) -> None:
     """Go on as process 1 of new namespaces, in a root that holds /usr and `interpreter`, both read-only.
+
+    Also read-only there: the settings in /etc of compilers and interpreters, and the folder `node_modules` if
+    it exists.
 
     The process that called stays outside as a guard: it ends when this one ends, and it kills this one, and
     with it every process of the slot, as soon as process `parent_pid` is gone.
@@ -72,6 +79,8 @@ def enter(interpreter: Path, parent_pid: int) -> None:
         os._exit(1)
     _new_namespaces()
     sources = {path: os.open(path, os.O_PATH) for path in _visible_paths(interpreter)}
+    if node_modules.is_dir():
+        sources[NODE_MODULES] = os.open(node_modules, os.O_PATH)
     # Only now leave the outer root's identity: an interpreter in /root had to be opened with it.
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
@@ -150,7 +159,9 @@ def _guard(guarded: int, parent: int) -> NoReturn:
 def _visible_paths(interpreter: Path) -> list[str]:
     """The directories of the host that programs may read."""
     system = [Path("/", name) for name in _SYSTEM]
+    settings = [path for pattern in _SETTINGS for path in Path("/etc").glob(pattern) if path.is_dir()]
     paths = ["/usr", *(str(path) for path in system if path.is_dir() and not path.is_symlink())]
+    paths += map(str, settings)
     if interpreter.parts[1] in ("dev", "proc", "tmp"):
         raise OSError(f"programs get a /{interpreter.parts[1]} of their own, but Python is in {interpreter}")
     if not interpreter.is_relative_to("/usr"):
@@ -239,9 +250,12 @@ def _limit_slot() -> None:
     _limit(resource.RLIMIT_SIGPENDING, 256)
 
 
-def limit_program(memory_bytes: int, cpu_s: int) -> None:
-    """Limit a program: memory and CPU seconds of each of its processes, and how many there may be."""
-    _limit(resource.RLIMIT_AS, memory_bytes)
+def limit_program(memory_bytes: int, cpu_s: int, *, reserves_memory: bool = False) -> None:
+    """Limit a program: memory and CPU seconds of each of its processes, and how many there may be.
+
+    A program that `reserves_memory` is limited in what it can write to, not in the addresses it takes.
+    """
+    _limit(resource.RLIMIT_DATA if reserves_memory else resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CPU, cpu_s)
     _limit(resource.RLIMIT_NPROC, _MAX_PROCESSES)
 

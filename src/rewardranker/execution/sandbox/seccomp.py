@@ -26,7 +26,7 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "kcmp": (312, 272), "pidfd_getfd": (438, 438), "process_madvise": (440, 440),
     "process_mrelease": (448, 448), "migrate_pages": (256, 238), "move_pages": (279, 239),
     "setpriority": (141, 140), "ioprio_set": (251, 30), "sched_setaffinity": (203, 122),
-    "sched_setparam": (142, 118), "sched_setscheduler": (144, 119), "sched_setattr": (314, 274),
+    "sched_setattr": (314, 274),
     # what outlives a program: System V and POSIX message queues, shared memory, semaphores, kernel keys
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
     "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193),
@@ -48,6 +48,8 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "clock_settime": (227, 112), "adjtimex": (159, 171), "clock_adjtime": (305, 266),
     "sethostname": (170, 161), "setdomainname": (171, 162), "vhangup": (153, 58),
 }  # fmt: skip
+# Not done, but said to be done: mono prints a warning for each thread whose call fails.
+_IGNORED = {"sched_setparam": (142, 118), "sched_setscheduler": (144, 119)}
 _CLONE3 = 435
 _PRLIMIT64 = (302, 261)
 _CLONE = (56, 220)
@@ -86,6 +88,8 @@ def build_filter(machine: str) -> bytes:
         number = numbers[column]
         if number is not None:
             fail_if(_EQUAL, number, errno.EPERM)
+    for numbers in _IGNORED.values():
+        fail_if(_EQUAL, numbers[column], 0)
     # clone(flags): no new namespaces
     code += [(_EQUAL, 0, 3, _CLONE[column]), (_LOAD, 0, 0, _ARGUMENTS)]
     fail_if(_ANY_BIT, _CLONE_NEW_ANY, errno.EPERM)
