@@ -20,6 +20,9 @@ def run_and_show(recipe: Recipe, directory: Path, neighbours: list[dict[str, Any
     console.print(table(metrics))
     for line in findings(metrics):
         console.print(line)
+    for neighbour in neighbours or []:
+        console.print(f"\nBeside it, a run that came with the package ({neighbour['command']}):")
+        console.print(table(neighbour))
     console.print(
         f"\nReport: {page}   Metrics: {directory / 'metrics.json'}   Took {metrics['wall_s']:.0f} s"
     )
