@@ -15,6 +15,7 @@ It goes on where it was stopped.
 
 import argparse
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -147,13 +148,13 @@ def main() -> None:
 
     levels = {}
     for policy in ("sft", "sft-longer", "aligned-1", "aligned-2", *VARIANTS, "fresh, unmatched"):
-        for selector in seeds[0][policy]:
-            values = [100 * float(s[policy][selector].mean()) for s in seeds]
-            shown = f"{policy} samples"
+        shown = f"{policy} samples"
         if policy in VARIANTS:
             shown = f"aligned-1 samples, matched {policy}"
         elif policy == "fresh, unmatched":
             shown = f"aligned-1 samples, {policy}"
+        for selector in seeds[0][policy]:
+            values = [100 * float(s[policy][selector].mean()) for s in seeds]
             levels[f"{shown}: {selector}"] = [round(v, 1) for v in values]
     cost = [s["metrics"]["wall_s"] for s in seeds]
     write_json(a.out, {"command": command(a), "levels": levels, "claims": claims, "wall_s": cost})
@@ -171,7 +172,7 @@ def page(a: argparse.Namespace, levels: dict[str, list[float]], claims: dict[str
     lines = [
         "# Does the loop earn its keep?",
         "",
-        f"Made by `{command(a)}`. {(__doc__ or '').split(chr(10) * 2)[1]}",
+        *textwrap.wrap(f"Made by `{command(a)}`. {(__doc__ or '').split(chr(10) * 2)[1]}", 118),
         "",
         "## Differences, points of the test problems solved",
         "",

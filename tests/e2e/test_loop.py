@@ -117,7 +117,8 @@ def test_ppo_shares_what_comes_before_it_and_can_be_left_again(
     found = metrics(directory)
     assert [row["iteration"] for row in found["ppo"]] == [1, 2]
     for row in found["ppo"]:
-        assert row["kl"] >= 0 and 0 <= row["pass_before"] <= 1 and 0 <= row["pass_after"] <= 1
+        assert row["kl"] > -0.5  # estimated from samples: may fall below 0 when it is small
+        assert 0 <= row["pass_before"] <= 1 and 0 <= row["pass_after"] <= 1
     assert {row["align"] for row in found["rows"] if row["system"] == "aligned"} == {"rft+ppo"}
     back = run(directory)
     assert back.stderr.count("already done") == len(STAGES)
