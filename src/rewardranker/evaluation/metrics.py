@@ -122,9 +122,7 @@ def pair_counts(scores: ArrayLike, correct: ArrayLike) -> PairCounts:
     s, a = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
     if np.isnan(s).any():
         raise ValueError("a score is NaN")
-    pair = a[:, :, None] & ~a[:, None, :]
-    won = (s[:, :, None] > s[:, None, :]) + 0.5 * (s[:, :, None] == s[:, None, :])
-    return PairCounts(wins=(pair * won).sum((1, 2)), pairs=pair.sum((1, 2)).astype(float))
+    return pair_counts_of_sides([(row[right], row[~right]) for row, right in zip(s, a, strict=True)])
 
 
 def pair_counts_of_sides(sides: Sequence[tuple[Floats, Floats]]) -> PairCounts:
@@ -133,7 +131,9 @@ def pair_counts_of_sides(sides: Sequence[tuple[Floats, Floats]]) -> PairCounts:
     Args:
         sides: P times (scores of the correct [A], scores of the incorrect candidates [B]).
     """
-    won = [(np.sign(right[:, None] - wrong[None, :]) + 1) / 2 for right, wrong in sides]
+    won = [
+        (right[:, None] > wrong[None, :]) + 0.5 * (right[:, None] == wrong[None, :]) for right, wrong in sides
+    ]
     return PairCounts(
         wins=np.array([float(w.sum()) for w in won]), pairs=np.array([float(w.size) for w in won])
     )
