@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from rewardranker.errors import UserError
-from rewardranker.execution import pool as pool_module
 from rewardranker.execution import slot as slot_module
 from rewardranker.execution.pool import Pool, Program, execute
+from rewardranker.execution.sandbox import request
 
 pytestmark = pytest.mark.usefixtures("isolation")
 
@@ -122,7 +122,7 @@ def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
 
 
 def test_a_slot_that_hangs_is_replaced(monkeypatch):
-    monkeypatch.setattr(pool_module, "longest_s", lambda timeout_s, builds: 1.0)
+    monkeypatch.setattr(request, "_GRACE_S", -14.0)
     with Pool(workers=1) as pool:
         slot = pool._slots[0]
         (inner,) = (int(p) for p in _children(slot._process.pid))
@@ -178,15 +178,14 @@ def test_without_a_sandbox_nothing_is_run(monkeypatch):
     monkeypatch.setattr(
         slot_module,
         "_STARTER",
-        "import sys; sys.exit('namespaces are not allowed')  # {root} {pid} {node_modules}",
+        "import sys; sys.exit('namespaces are not allowed')  # {root} {pid} {visible} {watches_memory}",
     )
     with pytest.raises(UserError, match=r"no sandbox .* namespaces are not allowed"):
         execute([Program("python", "")])
 
 
 def test_a_sandbox_that_leaks_is_refused(monkeypatch):
-    leaking = "from rewardranker.execution.sandbox import isolation, server; isolation._new_root = len; "
-    starter = slot_module._STARTER.replace("from rewardranker.execution.sandbox import server; ", leaking)
+    starter = slot_module._STARTER.replace("server.main(", "isolation._new_root = len; server.main(")
     monkeypatch.setattr(slot_module, "_STARTER", starter)
     with pytest.raises(UserError, match="self-test: a program in it reached host files"):
         execute([Program("python", "")])

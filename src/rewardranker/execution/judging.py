@@ -4,7 +4,7 @@ import re
 import signal
 
 from rewardranker.execution.languages.language import Language
-from rewardranker.execution.sandbox.server import FINISHED, NOT_STARTED, SPOILED
+from rewardranker.execution.sandbox.request import FINISHED, MEMORY, NO_LIMIT, NOT_STARTED, SPOILED, TIME
 from rewardranker.execution.slot import Outcome
 from rewardranker.execution.verdict import Status, Verdict
 
@@ -12,11 +12,26 @@ _KEPT_CHARACTERS = 2048
 _REASON_CHARACTERS = 200
 
 
-def judge(language: Language, outcome: Outcome, timeout_s: float, memory_mb: int) -> Verdict:
-    """The verdict on a program of `language` that ran under these limits."""
+def judge(
+    language: Language,
+    outcome: Outcome,
+    timeout_s: float,
+    memory_mb: int,
+    *,
+    from_outside: bool = False,
+) -> Verdict:
+    """The verdict on a program of `language` that ran under these limits.
+
+    For one that is judged by what it prints, `from_outside`, exit code 0 is enough, and words in its output
+    mean nothing.
+    """
     stdout, stderr = (_text(b) for b in (outcome.stdout, outcome.stderr))
-    status = _compatible_status(language, outcome, stdout + stderr)
-    strict_status = _strict_status(language, outcome, status)
+    if from_outside and outcome.returncode == 0 and outcome.limit == NO_LIMIT:
+        status: Status = "passed"
+        strict_status = status
+    else:
+        status = _compatible_status(language, outcome, stdout + stderr)
+        strict_status = _strict_status(language, outcome, status)
     reason = ""
     if strict_status != "passed":
         reason = _reason(language, outcome, stdout, stderr, timeout_s, memory_mb)
@@ -25,7 +40,7 @@ def judge(language: Language, outcome: Outcome, timeout_s: float, memory_mb: int
         strict_status=strict_status,
         reason=reason,
         phase="build" if outcome.steps == NOT_STARTED else "run",
-        exit_code=None if outcome.timed_out else outcome.returncode,
+        exit_code=None if outcome.limit == TIME else outcome.returncode,
         stdout=stdout,
         stderr=stderr,
         wall_s=outcome.wall_s,
@@ -50,7 +65,7 @@ def not_run(status: Status, reason: str) -> Verdict:
 
 def _compatible_status(language: Language, outcome: Outcome, output: str) -> Status:
     """MultiPL-E's rule: timeout, exit code, a word in the output (`eval_python.py` and its neighbours)."""
-    if outcome.timed_out:
+    if outcome.limit == TIME:
         return "timeout"
     if any(mark in output for mark in language.failure_marks) and outcome.steps != NOT_STARTED:
         return "failed"
@@ -62,21 +77,23 @@ def _compatible_status(language: Language, outcome: Outcome, output: str) -> Sta
 
 
 def _strict_status(language: Language, outcome: Outcome, status: Status) -> Status:
-    if outcome.timed_out:
+    if outcome.limit == TIME:
         return "timeout"
     if outcome.steps == NOT_STARTED and outcome.returncode > 0:
         return "syntax_error"
     if language.run and status == "syntax_error":  # an interpreter that we start tells by its message only
         return "syntax_error"
-    ended = outcome.returncode == 0 and outcome.steps == FINISHED
+    ended = outcome.returncode == 0 and outcome.steps == FINISHED and outcome.limit != MEMORY
     return "passed" if ended and status == "passed" else "failed"
 
 
 def _reason(
     language: Language, outcome: Outcome, stdout: str, stderr: str, timeout_s: float, memory_mb: int
 ) -> str:
-    if outcome.timed_out:
+    if outcome.limit == TIME:
         return f"no end after {timeout_s:g} s"
+    if outcome.limit == MEMORY:
+        return f"its processes together took more than {memory_mb} MB"
     if outcome.returncode == 0:
         return "a failed assertion" if outcome.steps in (SPOILED, FINISHED) else "exit 0 before the end"
     if outcome.returncode < 0:

@@ -6,29 +6,48 @@ Example:
     [('passed', ''), ('failed', 'AssertionError')]
 """
 
+import hashlib
 import os
-import secrets
 import selectors
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from rewardranker.execution.cache import VerdictCache
-from rewardranker.execution.judging import judge, not_run
+from rewardranker.execution.judging import not_run
 from rewardranker.execution.languages import LANGUAGES, find_language
 from rewardranker.execution.languages.language import Language
 from rewardranker.execution.program import Program
-from rewardranker.execution.sandbox.server import Job
 from rewardranker.execution.selftest import check_isolation
-from rewardranker.execution.slot import Slot, SlotFailedError, longest_s
+from rewardranker.execution.slot import Slot, SlotFailedError
+from rewardranker.execution.steps import Run, Steps, judged
 from rewardranker.execution.verdict import Verdict
+from rewardranker.problems.tests import CallTests
 
 __all__ = ["Pool", "Program", "execute", "run"]
 
 _SLOTS_PER_CORE = 2  # a program that sleeps leaves its core to another slot
 _MAX_ATTEMPTS = 3
+_MAX_AHEAD = 1000
+"""Programs that may be taken from the caller before the oldest of them has its verdict."""
+_MAX_KNOWN = 20_000
+"""Verdicts kept for programs that come again."""
+
+
+@dataclass(eq=False)
+class _Task:
+    """A program that has no verdict yet."""
+
+    program: Program
+    language: Language
+    identity: bytes
+    indices: list[int]
+    """Its places among the programs of the call."""
+    n_attempts: int = 0
+    steps: Steps = field(init=False)
 
 
 class Pool:
@@ -37,7 +56,7 @@ class Pool:
     Args:
         timeout_s: wall-clock seconds a program may take to run; time it waits for a busy CPU does not count,
             nor does what a compiler takes.
-        memory_mb: memory that each process of a program may use.
+        memory_mb: memory that a program may use: each of its processes and, within 64 MB, all together.
         workers: sandboxes; 0: as many as suit the machine.
 
     Raises:
@@ -72,53 +91,50 @@ class Pool:
         while self._slots:
             self._slots.pop().close()
 
-    def run(self, programs: Sequence[Program]) -> Iterator[tuple[int, Verdict]]:
-        """Run `programs`; yield (index in `programs`, verdict) as they end, each index once.
+    def run(
+        self, programs: Iterable[Program], *, in_order: bool = False
+    ) -> Generator[tuple[int, Verdict], None, None]:
+        """Run `programs`; yield (index in `programs`, verdict), each index once.
+
+        Verdicts come as programs end, or `in_order`. Programs are taken from the iterable as slots get free,
+        and at most 1,000 before the oldest of them has been yielded, so `programs` may be endless.
 
         Identical programs are run once. A program whose sandbox fails is run again in another, at most twice;
         then its status is "error". One call at a time.
         """
-        positions: dict[Program, list[int]] = {}
-        for i, program in enumerate(programs):
-            language = find_language(program.language)
-            name = language.name if language else program.language
-            positions.setdefault(Program(name, program.source), []).append(i)
-        waiting: deque[Program] = deque()
-        for program, indices in positions.items():
-            if why := _unavailable(program):
-                yield from ((i, not_run("unavailable", why)) for i in indices)
-            else:
-                waiting.append(program)
-        for program, verdict in self._run_distinct(waiting):
-            yield from ((i, verdict) for i in positions[program])
-
-    def _run_distinct(self, waiting: deque[Program]) -> Iterator[tuple[Program, Verdict]]:
         for slot in [s for s in self._slots if not s.is_alive()]:
             self._discard(slot)
         self._fill()
-        attempts: Counter[Program] = Counter()
+        work = _Work(programs, self._timeout_s, self._memory_mb)
         idle = list(self._slots)
-        running: dict[Slot, tuple[Program, float]] = {}  # with the time at which the slot must have answered
+        running: dict[Slot, tuple[_Task, float]] = {}  # with the time at which the slot must have answered
         selector = selectors.DefaultSelector()
+
+        def send(slot: Slot, task: _Task, step: Run) -> None:
+            running[slot] = task, time.monotonic() + step.request.longest_s
+            slot.send(*step)
+
         try:
-            while waiting or running:
-                while waiting and idle:
-                    slot, program = idle.pop(), waiting.popleft()
-                    attempts[program] += 1
-                    language = _language(program)
-                    longest = longest_s(self._timeout_s, builds=bool(language.build))
-                    running[slot] = program, time.monotonic() + longest
-                    self._send(slot, language, program.source)
+            while True:
+                yield from work.finished(in_order=in_order)
+                while idle and (task := work.next_task()):
+                    slot = idle.pop()
                     selector.register(slot, selectors.EVENT_READ)
+                    send(slot, task, next(task.steps))
+                if not running:
+                    yield from work.finished(in_order=in_order)
+                    return
                 for slot in _answered(selector, running):
+                    task, _ = running.pop(slot)
+                    try:
+                        send(slot, task, task.steps.send(slot.receive()))
+                        continue
+                    except SlotFailedError as e:
+                        work.retry(task, str(e))
+                    except StopIteration as end:
+                        work.finish(task, replace(end.value, isolation=slot.isolation))
                     selector.unregister(slot)
-                    program, _ = running.pop(slot)
-                    verdict = self._verdict(slot, program, is_last_attempt=attempts[program] == _MAX_ATTEMPTS)
                     idle.append(self._successor(slot) if slot.is_worn else slot)
-                    if verdict is None:
-                        waiting.append(program)
-                    else:
-                        yield program, verdict
         finally:
             selector.close()
             for slot in running:  # the caller stopped in the middle: no late answer may reach the next call
@@ -137,32 +153,6 @@ class Pool:
             self.close()
             raise
 
-    def _send(self, slot: Slot, language: Language, source: str) -> None:
-        if not language.run:
-            slot.send(_encoded(source), self._timeout_s, self._memory_mb)
-            return
-        key = secrets.token_hex(16)
-        files = {name: _encoded(text) for name, text in language.files(source, key).items()}
-        job = Job(
-            files=[(name, len(content)) for name, content in files.items()],
-            build=list(language.build),
-            run=[part.replace("{memory_mb}", str(self._memory_mb)) for part in language.run],
-            environment=dict(language.environment),
-            reserves_memory=language.reserves_memory,
-            key=key,
-            sends_key=not language.key_is_in_files,
-        )
-        slot.send(b"".join(files.values()), self._timeout_s, self._memory_mb, job)
-
-    def _verdict(self, slot: Slot, program: Program, *, is_last_attempt: bool) -> Verdict | None:
-        """The verdict on `program`, which `slot` was sent; None if the slot failed and it must run again."""
-        try:
-            outcome = slot.receive()
-        except SlotFailedError as e:
-            slot.is_worn = True
-            return not_run("error", f"{e}, {_MAX_ATTEMPTS} times") if is_last_attempt else None
-        return judge(_language(program), outcome, self._timeout_s, self._memory_mb)
-
     def _successor(self, slot: Slot) -> Slot:
         self._discard(slot)
         self._fill()
@@ -171,6 +161,72 @@ class Pool:
     def _discard(self, slot: Slot) -> None:
         self._slots.remove(slot)
         slot.close()
+
+
+class _Work:
+    """The programs of one call: those to come, those that wait, and verdicts not yielded yet."""
+
+    def __init__(self, programs: Iterable[Program], timeout_s: float, memory_mb: int) -> None:
+        self._programs: Iterator[Program] = iter(programs)
+        self._timeout_s, self._memory_mb = timeout_s, memory_mb
+        self._again: deque[_Task] = deque()
+        self._open: dict[bytes, _Task] = {}
+        self._known: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._verdicts: dict[int, Verdict] = {}
+        self._n_taken = self._n_yielded = 0
+
+    def finished(self, *, in_order: bool) -> Iterator[tuple[int, Verdict]]:
+        """The verdicts that may be yielded now."""
+        while self._verdicts:
+            index = self._n_yielded if in_order else next(iter(self._verdicts))
+            if index not in self._verdicts:
+                return
+            self._n_yielded += 1
+            yield index, self._verdicts.pop(index)
+
+    def next_task(self) -> _Task | None:
+        """A program that must run; None if there is none now."""
+        task = self._again.popleft() if self._again else self._new_task()
+        if task is not None:
+            task.n_attempts += 1
+            limits = task.program.timeout_s or self._timeout_s, task.program.memory_mb or self._memory_mb
+            task.steps = judged(task.program, task.language, *limits)
+        return task
+
+    def finish(self, task: _Task, verdict: Verdict) -> None:
+        del self._open[task.identity]
+        self._known[task.identity] = verdict
+        if len(self._known) > _MAX_KNOWN:
+            self._known.popitem(last=False)
+        self._verdicts.update(dict.fromkeys(task.indices, verdict))
+
+    def retry(self, task: _Task, why: str) -> None:
+        """Run it again, unless that was tried often enough."""
+        if task.n_attempts < _MAX_ATTEMPTS:
+            self._again.append(task)
+        else:
+            self.finish(task, not_run("error", f"{why}, {_MAX_ATTEMPTS} times"))
+
+    def _new_task(self) -> _Task | None:
+        while self._n_taken - self._n_yielded < _MAX_AHEAD:
+            program = next(self._programs, None)
+            if program is None:
+                return None
+            index = self._n_taken
+            self._n_taken += 1
+            if why := _unavailable(program):
+                self._verdicts[index] = not_run("unavailable", why)
+                continue
+            language = _language(program)
+            identity = _identity(program, language)
+            if identity in self._open:
+                self._open[identity].indices.append(index)
+            elif identity in self._known:
+                self._verdicts[index] = self._known[identity]
+            else:
+                self._open[identity] = _Task(program, language, identity, [index])
+                return self._open[identity]
+        return None
 
 
 def run(
@@ -230,6 +286,8 @@ def _unavailable(program: Program) -> str:
     if language is None:
         known = ", ".join(language.name for language in LANGUAGES)
         return f"programs in {program.language!r} can't be run here; known: {known}"
+    if isinstance(program.tests, CallTests) and language.run:
+        return f"tests by calls are for Python, not {language.name}"
     if missing := language.missing(program.source):
         return f"{language.name} needs {missing[0].name}: {missing[0].install}"
     return ""
@@ -241,11 +299,12 @@ def _language(program: Program) -> Language:
     return language
 
 
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
+def _identity(program: Program, language: Language) -> bytes:
+    what = repr(replace(program, language=language.name))
+    return hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()
 
 
-def _answered(selector: selectors.BaseSelector, running: Mapping[Slot, tuple[Program, float]]) -> list[Slot]:
+def _answered(selector: selectors.BaseSelector, running: dict[Slot, tuple[_Task, float]]) -> list[Slot]:
     """Wait for slots that can be received from: those with an answer, and those that hung and were killed."""
     earliest = min(deadline for _, deadline in running.values())
     ready = {key.fileobj for key, _ in selector.select(max(0.0, earliest - time.monotonic()))}

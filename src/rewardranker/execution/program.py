@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from rewardranker.problems.tests import CallTests, StdinTests
+
 
 @dataclass(frozen=True, slots=True)
 class Program:
@@ -10,3 +12,9 @@ class Program:
     language: str
     """Name or alias as in `rewardranker doctor`: "python", "py", ..."""
     source: str
+    tests: StdinTests | CallTests | None = None
+    """Tests that are judged from outside; None: the source holds its own."""
+    timeout_s: float | None = None
+    """Seconds that it (or each of its runs on stdin) may take; None: as the pool says."""
+    memory_mb: int | None = None
+    """None: as the pool says."""

@@ -5,7 +5,7 @@ import os
 import tempfile
 
 from rewardranker.errors import UserError
-from rewardranker.execution.sandbox.server import FINISHED
+from rewardranker.execution.sandbox.request import FINISHED, Request
 from rewardranker.execution.slot import Slot, SlotFailedError
 
 _PROBE = """
@@ -39,9 +39,11 @@ def check_isolation(slot: Slot) -> None:
         UserError: it reached something, so untrusted programs must not be run here.
     """
     with tempfile.NamedTemporaryFile() as canary:
-        source = _PROBE.format(canary=canary.name, parent=os.getpid())
+        source = _PROBE.format(canary=canary.name, parent=os.getpid()).encode()
+        request = Request([], [("program.py", len(source))], 0, timeout_s=10.0, memory_mb=512, environment={})
+        slot.send(request, source)
         try:
-            outcome = slot.run(source.encode(), timeout_s=10.0, memory_mb=512)
+            outcome = slot.receive()
         except SlotFailedError as e:
             raise UserError(f"the sandbox failed its self-test: {e}") from e
     if outcome.steps != FINISHED:

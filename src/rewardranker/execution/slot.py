@@ -1,4 +1,4 @@
-"""`Slot`: the client's end of one sandbox, which runs one program after the other."""
+"""`Slot`: the client's end of one sandbox, which runs one process after the other."""
 
 import json
 import os
@@ -10,25 +10,27 @@ from pathlib import Path
 
 import rewardranker
 from rewardranker.errors import UserError
+from rewardranker.execution.cgroup import Cgroup
 from rewardranker.execution.languages.language import node_modules
 from rewardranker.execution.sandbox import seccomp
-from rewardranker.execution.sandbox.server import (
-    BUILD_S,
-    MAX_PATIENCE,
+from rewardranker.execution.sandbox.isolation import NODE_MODULES
+from rewardranker.execution.sandbox.request import (
+    MEMORY,
     NEVER_RAN,
     NOT_STARTED,
     READY,
     REPLY,
     REQUEST,
-    Job,
+    STARTED,
+    TIME,
+    Request,
 )
 
 _START_S = 30.0
-_GRACE_S = 10.0
 _STARTER = (
     "import sys; sys.path.append({root!r}); "
-    "from rewardranker.execution.sandbox import server; "
-    "sys.path.pop(); server.main({pid}, {node_modules!r})"
+    "from rewardranker.execution.sandbox import isolation, server; "
+    "sys.path.pop(); server.main({pid}, {visible!r}, watches_memory={watches_memory})"
 )
 
 
@@ -38,15 +40,18 @@ class SlotFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the fork server observed of a program."""
+    """What the fork server observed of a process."""
 
-    timed_out: bool
+    limit: int
+    """NO_LIMIT, TIME or MEMORY of `sandbox.request`: the one at which it was ended."""
     steps: int
-    """NOT_STARTED, STARTED or FINISHED of `sandbox.server`."""
+    """NOT_STARTED, STARTED, FINISHED or SPOILED of `sandbox.request`."""
     returncode: int
     """As in `subprocess`: negative for a signal."""
     stdout: bytes
     stderr: bytes
+    returned: bytes
+    """What its calls returned."""
     wall_s: float
     cpu_s: float
 
@@ -60,9 +65,17 @@ class Slot:
         UserError: this machine can't isolate programs (from `wait_until_ready`).
     """
 
+    isolation = "namespaces"
+
     def __init__(self) -> None:
         root = Path(rewardranker.__file__).parents[1]
-        starter = _STARTER.format(root=str(root), node_modules=str(node_modules()), pid=os.getpid())
+        self._cgroup = Cgroup.create()
+        starter = _STARTER.format(
+            root=str(root),
+            pid=os.getpid(),
+            visible={NODE_MODULES: str(node_modules())},
+            watches_memory=self._cgroup is None,
+        )
         python = getattr(sys, "_base_executable", sys.executable)
         self._connection, theirs = socket.socketpair()
         with theirs:
@@ -75,15 +88,19 @@ class Slot:
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches the client, which then ends the slots
             )
+        if self._cgroup is not None:
+            self._cgroup.add(self._process.pid)
+        self._connection.send(b"\n")
+        self._running: Request | None = None
         self.is_worn = False
-        """It could not clean up behind its last program, and takes no other."""
+        """It could not clean up behind its last process, and takes no other."""
 
     def fileno(self) -> int:
         """Descriptor that gets readable when an outcome is there, or when the slot has died."""
         return self._connection.fileno()
 
     def wait_until_ready(self) -> None:
-        """Wait until programs can be sent.
+        """Wait until requests can be sent.
 
         Raises:
             UserError: the sandbox can't be set up; the message says what to do.
@@ -104,44 +121,50 @@ class Slot:
             self.close()
             raise UserError(f"no sandbox for untrusted programs on this machine: {message}.\n{_advice()}")
 
-    def send(self, source: bytes, timeout_s: float, memory_mb: int, job: Job | None = None) -> None:
-        """Start a program: Python without `job`, otherwise what that says of the files that `source` holds.
+    def send(self, request: Request, body: bytes) -> None:
+        """Start a process; `body` is the content of its files and its input.
 
         The slot must be idle; read the outcome, or the slot's failure, with `receive`.
         """
+        self._running = request
+        if self._cgroup is not None:
+            self._cgroup.limit(request.total_mb)
         self._connection.settimeout(_START_S)
-        encoded = json.dumps(job._asdict()).encode() if job else b""
-        header = REQUEST.pack(len(encoded), len(source), timeout_s, memory_mb)
+        head = json.dumps(request._asdict()).encode()
         try:
-            self._connection.sendall(header + encoded + source)
+            self._connection.sendall(REQUEST.pack(len(head), len(body)) + head + body)
         except OSError:
             self.kill()
 
-    def receive(self, within_s: float = _START_S) -> Outcome:
-        """The outcome of the program that was sent; waits for it.
+    def receive(self) -> Outcome:
+        """The outcome of the request that was sent; waits for it.
 
         Raises:
-            SlotFailedError: the slot died, hung or could not run the program.
+            SlotFailedError: the slot died, hung or could not run the process.
         """
-        self._connection.settimeout(within_s)
-        header = self._receive(REPLY.size)
-        timed_out, steps, worn, returncode, wall_s, cpu_s, n_out, n_err = REPLY.unpack(header)
-        output = self._receive(n_out + n_err)
+        assert self._running is not None
+        self._connection.settimeout(self._running.longest_s)
+        try:
+            head = self._receive(REPLY.size)
+            limit, steps, worn, returncode, wall_s, cpu_s, *lengths = REPLY.unpack(head)
+            output = self._receive(sum(lengths))
+        except SlotFailedError:
+            self.is_worn = True
+            if (
+                self._cgroup is not None and self._cgroup.was_exceeded()
+            ):  # and this slot was what the kernel took
+                return Outcome(MEMORY, STARTED, -9, b"", b"", b"", 0.0, 0.0)
+            raise
         self.is_worn = bool(worn)
-        if steps == NOT_STARTED and returncode == NEVER_RAN and not timed_out:
+        if limit != TIME and self._cgroup is not None and self._cgroup.was_exceeded():
+            limit = MEMORY
+        n_out, n_err, _ = lengths
+        stdout, stderr, returned = output[:n_out], output[n_out : n_out + n_err], output[n_out + n_err :]
+        if steps == NOT_STARTED and returncode == NEVER_RAN and not limit:
             raise SlotFailedError(
-                f"the sandbox could not start the program {output[n_out:].decode(errors='replace')}".rstrip()
+                f"the sandbox could not start the program {stderr.decode(errors='replace')}".rstrip()
             )
-        return Outcome(bool(timed_out), steps, returncode, output[:n_out], output[n_out:], wall_s, cpu_s)
-
-    def run(self, source: bytes, timeout_s: float, memory_mb: int) -> Outcome:
-        """Send a program and wait for its outcome.
-
-        Raises:
-            SlotFailedError: the slot died, hung or could not run the program.
-        """
-        self.send(source, timeout_s, memory_mb)
-        return self.receive(longest_s(timeout_s))
+        return Outcome(limit, steps, returncode, stdout, stderr, returned, wall_s, cpu_s)
 
     def close(self) -> None:
         """End the slot and every process in it."""
@@ -153,6 +176,8 @@ class Slot:
             self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
+        if self._cgroup is not None:
+            self._cgroup.close()
 
     def is_alive(self) -> bool:
         """Whether the fork server runs."""
@@ -163,21 +188,17 @@ class Slot:
         self._process.kill()
 
     def _receive(self, length: int) -> bytes:
-        data = bytearray()
-        while len(data) < length:
+        data = bytearray(length)
+        view = memoryview(data)
+        while view:
             try:
-                chunk = self._connection.recv(length - len(data))
+                n = self._connection.recv_into(view)
             except OSError as e:
                 raise SlotFailedError(f"the sandbox does not answer ({e})") from e
-            if not chunk:
+            if not n:
                 raise SlotFailedError("the sandbox died")
-            data += chunk
+            view = view[n:]
         return bytes(data)
-
-
-def longest_s(timeout_s: float, *, builds: bool = False) -> float:
-    """Seconds after which a slot that has not answered about a program must have hung."""
-    return MAX_PATIENCE * (timeout_s + BUILD_S * builds) + _GRACE_S
 
 
 def _advice() -> str:

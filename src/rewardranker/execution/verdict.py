@@ -13,7 +13,7 @@ class Verdict:
 
     `status` is what MultiPL-E's evaluator would say from exit code and output. `strict_status` also asks
     that the program ran to its end: exit code 0 before the tests have run is not a pass. Training and
-    evaluation use `strict_status`.
+    evaluation use `strict_status`. For tests that are judged from outside both are the same.
     """
 
     status: Status
@@ -28,7 +28,13 @@ class Verdict:
     stderr: str
     """At most 2,048 characters."""
     wall_s: float
+    """Of the run; of several runs, together."""
     cpu_s: float
+    """Likewise, and of the build."""
+    failed_test: int | None = None
+    """Of tests that are judged from outside: the first that failed, from 0."""
+    isolation: str = ""
+    """What kept the program in: "namespaces", or what the user chose instead. Empty: it was not run."""
 
     @property
     def passed(self) -> bool:

@@ -13,7 +13,11 @@ signal, an `atexit` hook, an `exec` and an exception lose it.
 What can still forge it, because the program shares its process with its judge: native code (ctypes) that
 searches the interpreter's memory, and a trace function that jumps over the tests (`frame.f_lineno = ...`).
 And a candidate can make tests pass without being right: an `__eq__` that is always true, a patched builtin,
-expected values read from the caller's frame. The answer to these is tests in another process.
+expected values read from the caller's frame. The answer to these is tests in another process: calls.
+
+Calls. After the program has run, the child calls one of its functions with arguments from the request and
+writes what each call returned as a line of plain data. What is expected is compared elsewhere, so the program
+can lie only about what it returned.
 """
 
 import _signal  # type: ignore[import-not-found]
@@ -26,13 +30,15 @@ import sys
 import traceback
 import types
 from collections.abc import Mapping
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from rewardranker.execution.sandbox import isolation
+from rewardranker.problems.plain_data import decode, encode
 
 KEY_BYTES = 16
 _CONTROL = 63  # as the launchers of all languages know
 _STARTING = _CONTROL - 1
+_RETURNED = _CONTROL - 2
 _FILE = "program.py"
 _FLUSH_FAILED = 120  # as the interpreter exits when stdout can't be written
 
@@ -40,17 +46,21 @@ _FLUSH_FAILED = 120  # as the interpreter exits when stdout can't be written
 class Descriptors(NamedTuple):
     """What the program's process is given of the fork server's open files."""
 
+    control: int
     stdin: int
     stdout: int
     stderr: int
-    control: int
+    returned: int = -1
+    """Where there are calls."""
 
     def place(self, *, inheritable: bool) -> None:
         """Give them the numbers they have in a program, and close all others but `_STARTING`."""
-        for number, descriptor in enumerate(self[:3]):
+        for number, descriptor in enumerate((self.stdin, self.stdout, self.stderr)):
             os.dup2(descriptor, number)
         os.dup2(self.control, _CONTROL, inheritable=inheritable)
-        os.closerange(3, _STARTING)
+        if self.returned >= 0:
+            os.dup2(self.returned, _RETURNED, inheritable=False)
+        os.closerange(3, _STARTING if self.returned < 0 else _RETURNED)
 
 
 def exec_program(
@@ -76,8 +86,18 @@ def exec_program(
         os._exit(1)
 
 
-def run_program(source: bytearray, descriptors: Descriptors, *, memory_bytes: int, cpu_s: int) -> NoReturn:
-    """Become the program: run `source` as `__main__`, then exit as the interpreter would."""
+def run_program(
+    source: bytearray,
+    calls: tuple[str, bytes] | None,
+    descriptors: Descriptors,
+    *,
+    memory_bytes: int,
+    cpu_s: int,
+) -> NoReturn:
+    """Become the program: run `source` as `__main__`, do the calls, then exit as the interpreter would.
+
+    `calls`: name of the function, and a line of plain data with the arguments of each call.
+    """
     descriptors.place(inheritable=False)
     isolation.limit_program(memory_bytes, cpu_s)
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)  # `signal` would take ten times as long
@@ -95,13 +115,32 @@ def run_program(source: bytearray, descriptors: Descriptors, *, memory_bytes: in
     exit_code = 0
     try:
         # Arguments are evaluated from left to right: the key waits on the stack while the program runs.
-        _send(_announced_key(), exec(code, main.__dict__))  # type: ignore[func-returns-value]
+        _send(_announced_key(), _run(code, main.__dict__, calls))  # type: ignore[func-returns-value]
     except SystemExit as e:
         exit_code = _exit_code(e.code)
     except BaseException as e:
         exit_code = 1
-        _print_exception(e.with_traceback(e.__traceback__ and e.__traceback__.tb_next), source)
+        _print_exception(e.with_traceback(_without_ours(e.__traceback__)), source)
     os._exit(_shut_down(exit_code))
+
+
+def _run(code: types.CodeType, namespace: dict[str, Any], calls: tuple[str, bytes] | None) -> None:
+    exec(code, namespace)
+    if calls is None:
+        return
+    name, lines = calls
+    for line in lines.splitlines():
+        function = namespace[name] if name in namespace else getattr(namespace["Solution"](), name)
+        result = f"{encode(function(*decode(line)))}\n".encode()
+        while result:
+            result = result[os.write(_RETURNED, result) :]
+
+
+def _without_ours(trace: types.TracebackType | None) -> types.TracebackType | None:
+    """From the program's first frame on."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
 
 
 def _announced_key() -> bytes:

@@ -11,7 +11,7 @@ import resource
 import select
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -59,11 +59,11 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _check(_libc.mount(*arguments, flags, options.encode() if options else None), f"mount {target}")
 
 
-def enter(interpreter: Path, node_modules: Path, parent_pid: int) -> None:
+def enter(interpreter: Path, visible: Mapping[str, str], parent_pid: int) -> None:
     """Go on as process 1 of new namespaces, in a root that holds /usr and `interpreter`, both read-only.
 
-    Also read-only there: the settings in /etc of compilers and interpreters, and the folder `node_modules` if
-    it exists.
+    Also read-only there: the settings in /etc of compilers and interpreters, and the directories of the host
+    in `visible`, at the paths that are its keys, as far as they exist.
 
     The process that called stays outside as a guard: it ends when this one ends, and it kills this one, and
     with it every process of the slot, as soon as process `parent_pid` is gone.
@@ -79,8 +79,7 @@ def enter(interpreter: Path, node_modules: Path, parent_pid: int) -> None:
         os._exit(1)
     _new_namespaces()
     sources = {path: os.open(path, os.O_PATH) for path in _visible_paths(interpreter)}
-    if node_modules.is_dir():
-        sources[NODE_MODULES] = os.open(node_modules, os.O_PATH)
+    sources |= {path: os.open(host, os.O_PATH) for path, host in visible.items() if Path(host).is_dir()}
     # Only now leave the outer root's identity: an interpreter in /root had to be opened with it.
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)

@@ -1,23 +1,10 @@
 """The fork server of a slot: process 1 of its own namespaces, runs one program after the other.
 
-Started by `rewardranker.execution.slot` as
+Started by `rewardranker.execution.slot` with an empty environment and a socket as descriptor 0, so that
+nothing of the process that started it is in its memory. `sandbox.request` tells what is said on that socket.
 
-    python -P -s -S -B -c "... server.main(parent_pid, node_modules)"
-
-with an empty environment and a socket as descriptor 0,
-
-so that nothing of the process that started it is in its memory. Protocol on the socket:
-
-    server: READY frame (length, UTF-8 error message; length 0: ready)
-    then, for each program,
-    client: REQUEST (lengths of job and source, timeout_s, memory_mb), job, source
-    server: REPLY (outcome, numbers and lengths), stdout, stderr
-
-Without a job, the source is Python and runs in a fork of this process. Otherwise the job is a `Job` as JSON,
-and the source is the content of its files.
-
-Sources and outputs pass through buffers that are overwritten at once: what is left in this process's memory
-is inherited by the next program.
+Sources, inputs and outputs pass through buffers that are overwritten at once: what is left in this process's
+memory is inherited by the next program.
 """
 
 import contextlib
@@ -27,7 +14,6 @@ import os
 import select
 import signal
 import socket
-import stat
 import struct
 import sys
 import time
@@ -36,29 +22,28 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from rewardranker.execution.sandbox import isolation
+from rewardranker.execution.sandbox.captured import Captured
 from rewardranker.execution.sandbox.child import KEY_BYTES, Descriptors, exec_program, run_program
+from rewardranker.execution.sandbox.leftovers import end_all, wipe
+from rewardranker.execution.sandbox.request import (
+    FINISHED,
+    MAX_PATIENCE,
+    MEMORY,
+    NEVER_RAN,
+    NO_LIMIT,
+    NOT_STARTED,
+    READY,
+    REPLY,
+    REQUEST,
+    RUNTIME_MB,
+    SPOILED,
+    STARTED,
+    TIME,
+    Request,
+)
 
-READY = struct.Struct("<I")
-REQUEST = struct.Struct("<IIdI")
-REPLY = struct.Struct("<BBBiddII")
-"""timed out, steps, slot is worn, return code, wall_s, cpu_s, lengths of stdout and stderr."""
-
-NOT_STARTED, STARTED, FINISHED, SPOILED = range(4)
-"""Steps: the program was not built (or died before it started); it started; it ran to its end; it sent
-something else than its end, as launchers do when an assertion fails that does not end it."""
-
-NEVER_RAN = 71
-"""Return code of a child that could not be set up: our fault, not the program's (if it did not start)."""
-
-MAX_PATIENCE = 5
-"""A program that waits for a busy CPU gets that time back, but after this many timeouts it ends anyway."""
-
-BUILD_S = 60.0
-_BUILD_MEMORY_MB = 2048
-_RUNTIME_MB = 256
-"""What a runtime that reserves memory may take for itself, on top of the program's limit."""
-
-_KEPT_BYTES = 4 * 2048  # 2,048 characters of UTF-8
+_WATCH_EVERY_S = 0.05
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _CREDENTIALS = struct.Struct("iII")  # of a message's sender: pid, uid, gid
 _COMMON_MODULES = (
     *("abc", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "decimal", "enum"),
@@ -67,28 +52,19 @@ _COMMON_MODULES = (
 )
 
 
-class Job(NamedTuple):
-    """A program that is started by commands."""
+def main(parent_pid: int, visible: dict[str, str], *, watches_memory: bool) -> None:
+    """Isolate this process and serve programs until the other end closes.
 
-    files: list[tuple[str, int]]
-    """Names in /tmp, and lengths."""
-    build: list[str]
-    """Command; empty: none."""
-    run: list[str]
-    environment: dict[str, str]
-    reserves_memory: bool
-    key: str
-    """What the program's process sends, and nothing else, if it has run to its end."""
-    sends_key: bool
-    """Whether it is first sent to the process."""
-
-
-def main(parent_pid: int, node_modules: str) -> None:
-    """Isolate this process and serve programs until the other end closes."""
+    Args:
+        parent_pid: the process at the other end; with it, everything here ends.
+        visible: directories of the host that programs may read, by the path at which they see them.
+        watches_memory: no cgroup limits the memory of a program's processes together, so this must.
+    """
     connection = socket.socket(fileno=os.dup(0))
+    connection.recv(1)
     try:
         _prepare_interpreter()
-        isolation.enter(Path(sys.base_prefix), Path(node_modules), parent_pid)
+        isolation.enter(Path(sys.base_prefix), visible, parent_pid)
         devnull = os.open("/dev/null", os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(devnull, number)
@@ -97,7 +73,7 @@ def main(parent_pid: int, node_modules: str) -> None:
         connection.sendall(READY.pack(len(message)) + message)
         return
     connection.sendall(READY.pack(0))
-    slot = _Slot(connection, devnull)
+    slot = _Slot(connection, devnull, watches_memory=watches_memory)
     while slot.serve_one():
         pass
 
@@ -125,133 +101,80 @@ def _prepare_interpreter() -> None:
     gc.disable()
 
 
-class _Captured:
-    """A pipe that a program writes to; the first bytes are kept, the rest is read and dropped."""
-
-    def __init__(self) -> None:
-        self.kept = memoryview(bytearray(_KEPT_BYTES))
-        self.length = 0
-        self._rest = memoryview(bytearray(1 << 16))
-        self._rest_length = 0
-        self.reader = self.writer = -1
-
-    def open(self) -> None:
-        self.reader, self.writer = os.pipe()
-        os.set_blocking(self.reader, False)
-        self.length = self._rest_length = 0
-
-    def close_writer(self) -> None:
-        os.close(self.writer)
-
-    def read(self) -> bool:
-        """Read what is there; False at the end of the file, or when there is nothing now."""
-        room = self.kept[self.length :]
-        try:
-            n = os.readv(self.reader, [room, self._rest])
-        except BlockingIOError:
-            return False
-        self.length += min(n, len(room))
-        self._rest_length = max(self._rest_length, n - len(room))
-        return n > 0
-
-    def drain(self) -> None:
-        while self.read():
-            pass
-        os.close(self.reader)
-
-    def replace(self, text: bytes) -> None:
-        self.erase()
-        self.length = len(text)
-        self.kept[: self.length] = text
-
-    def erase(self) -> None:
-        self.kept[: self.length] = bytes(self.length)
-        self._rest[: self._rest_length] = bytes(self._rest_length)
-
-
 class _Ended(NamedTuple):
-    timed_out: bool
-    steps: int
+    limit: int
     returncode: int
     wall_s: float
     cpu_s: float
+    steps: int = NOT_STARTED
 
 
 class _Slot:
-    def __init__(self, connection: socket.socket, devnull: int) -> None:
+    def __init__(self, connection: socket.socket, devnull: int, *, watches_memory: bool) -> None:
         self._connection, self._devnull = connection, devnull
-        self._stdout, self._stderr = _Captured(), _Captured()
+        self._watches_memory = watches_memory
+        self._stdout, self._stderr, self._returned = self._outputs = Captured(), Captured(), Captured()
+        self._is_clean = True
 
     def serve_one(self) -> bool:
-        """Run the program of the next request; False when no more will come, or this slot must not go on."""
-        header = self._connection.recv(REQUEST.size, socket.MSG_WAITALL)
-        if len(header) < REQUEST.size:
+        """Run the process of the next request; False when no more will come, or this slot must not go on."""
+        head = self._connection.recv(REQUEST.size, socket.MSG_WAITALL)
+        if len(head) < REQUEST.size:
             return False
-        job_length, length, timeout_s, memory_mb = REQUEST.unpack(header)
-        job = self._connection.recv(job_length, socket.MSG_WAITALL) if job_length else b""
-        source = bytearray(length)
-        if length and self._connection.recv_into(source, 0, socket.MSG_WAITALL) < length:
+        head_length, length = REQUEST.unpack(head)
+        head = self._connection.recv(head_length, socket.MSG_WAITALL)
+        body = bytearray(length)
+        if length and self._connection.recv_into(body, 0, socket.MSG_WAITALL) < length:
             return False
-        if job:
-            ended = self._run_job(Job(**json.loads(job)), source, timeout_s, memory_mb)
-        else:
-            ended = self._run_python(source, timeout_s, memory_mb)
-        source[:] = bytes(length)
-        clean = _wipe_tmp()
-        out, err = self._stdout, self._stderr
-        numbers = ended.timed_out, ended.steps, not clean, ended.returncode, ended.wall_s, ended.cpu_s
-        reply = REPLY.pack(*numbers, out.length, err.length)
-        self._connection.sendmsg([reply, out.kept[: out.length], err.kept[: err.length]])
-        out.erase()
-        err.erase()
-        return clean
+        request = Request(**json.loads(head))
+        if not (self._is_clean or request.goes_on or wipe("/tmp")):
+            return False
+        ended = self._run_command(request, body) if request.command else self._run_python(request, body)
+        body[:] = bytes(length)
+        self._is_clean = not request.keeps and wipe("/tmp")
+        is_worn = not (self._is_clean or request.keeps)
+        numbers = ended.limit, ended.steps, is_worn, ended.returncode, ended.wall_s, ended.cpu_s
+        self._connection.sendall(REPLY.pack(*numbers, *(len(output.kept) for output in self._outputs)))
+        for output in self._outputs:
+            if output.kept:
+                self._connection.sendall(output.kept)
+            output.erase()
+        return not is_worn
 
-    def _run_python(self, source: bytearray, timeout_s: float, memory_mb: int) -> _Ended:
-        limits = {"memory_bytes": memory_mb << 20, "cpu_s": int(timeout_s) + 2}
-        with _control(socket.SOCK_SEQPACKET) as (control, childs):
+    def _run_python(self, request: Request, body: bytearray) -> _Ended:
+        limits = {"memory_bytes": request.memory_mb << 20, "cpu_s": int(request.timeout_s) + 2}
+        source_end = len(body) - request.input_bytes
+        calls = (request.entry_point, bytes(body[source_end:])) if request.entry_point else None
+        source = body[:source_end] if request.input_bytes else body
+        with _control(socket.SOCK_SEQPACKET) as (control, childs), self._stdin(request, body) as stdin:
             pid, ended = self._run(
-                lambda descriptors: run_program(source, descriptors, **limits), childs, timeout_s
+                lambda descriptors: run_program(source, calls, descriptors, **limits), request, stdin, childs
             )
             sent = _sent(control, pid)
         is_key = len(sent) == 2 and len(sent[0]) == KEY_BYTES and sent[0] == sent[1]
         return ended._replace(steps=FINISHED if is_key else STARTED if sent else NOT_STARTED)
 
-    def _run_job(self, job: Job, source: bytearray, timeout_s: float, memory_mb: int) -> _Ended:
-        _write_files(job.files, source)
-        build_cpu_s = 0.0
-        if job.build:
-            build = self._run_command(job.build, job, BUILD_S, _BUILD_MEMORY_MB, reserves_memory=True)
-            if build.timed_out or build.returncode != 0:
-                return build._replace(steps=NOT_STARTED)
-            build_cpu_s = build.cpu_s
-            self._stdout.erase()
-            self._stderr.erase()
-        if job.reserves_memory:
-            memory_mb += _RUNTIME_MB
-        ended = self._run_command(job.run, job, timeout_s, memory_mb, reserves_memory=job.reserves_memory)
-        return ended._replace(cpu_s=ended.cpu_s + build_cpu_s)
-
-    def _run_command(
-        self, command: list[str], job: Job, timeout_s: float, memory_mb: int, *, reserves_memory: bool
-    ) -> _Ended:
-        environment = {"PATH": isolation.PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **job.environment}
-        cpu_s = int(timeout_s * MAX_PATIENCE) + 2  # of all threads together
+    def _run_command(self, request: Request, body: bytearray) -> _Ended:
+        _write_files(request.files, body)
+        environment = {"PATH": isolation.PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **request.environment}
+        memory_mb = request.memory_mb + request.reserves_memory * RUNTIME_MB
         reader, writer = os.pipe()
-        with _control(socket.SOCK_STREAM) as (control, childs):
-            if job.sends_key and command is job.run:
-                control.send(job.key.encode())
+        with _control(socket.SOCK_STREAM) as (control, childs), self._stdin(request, body) as stdin:
+            if request.sends_key:
+                control.send(request.key.encode())
             pid, ended = self._run(
                 lambda descriptors: exec_program(
-                    command,
+                    request.command,
                     environment,
                     descriptors,
                     writer,
                     memory_bytes=memory_mb << 20,
-                    cpu_s=cpu_s,
-                    reserves_memory=reserves_memory,
+                    cpu_s=int(request.timeout_s * MAX_PATIENCE) + 2,  # of all threads together
+                    reserves_memory=request.reserves_memory,
                 ),
+                request,
+                stdin,
                 childs,
-                timeout_s,
             )
             sent = b"".join(_sent(control, pid))
         os.close(writer)
@@ -259,46 +182,71 @@ class _Slot:
         os.close(reader)
         if why:
             self._stderr.replace(why)
-            return ended._replace(returncode=NEVER_RAN, steps=NOT_STARTED)
-        if sent == job.key.encode():
+            return ended._replace(returncode=NEVER_RAN)
+        if sent and sent == request.key.encode():
             return ended._replace(steps=FINISHED)
         return ended._replace(steps=SPOILED if sent else STARTED)
 
+    @contextlib.contextmanager
+    def _stdin(self, request: Request, body: bytearray) -> Iterator[int]:
+        """A file without a name that holds the request's input; /dev/null if there is none."""
+        if not request.input_bytes or request.entry_point:
+            yield self._devnull
+            return
+        writing = os.open("/tmp", os.O_TMPFILE | os.O_RDWR)
+        try:
+            content = memoryview(body)[len(body) - request.input_bytes :]
+            while content:
+                content = content[os.write(writing, content) :]
+            reading = os.open(f"/proc/self/fd/{writing}", os.O_RDONLY)
+        finally:
+            os.close(writing)
+        try:
+            yield reading
+        finally:
+            os.close(reading)
+
     def _run(
-        self, work: Callable[[Descriptors], NoReturn], childs_control: socket.socket, timeout_s: float
+        self,
+        work: Callable[[Descriptors], NoReturn],
+        request: Request,
+        stdin: int,
+        childs_control: socket.socket,
     ) -> tuple[int, _Ended]:
         """Do `work` in a child, until that and all its descendants are gone; its pid, and how it ended."""
-        out, err = self._stdout, self._stderr
-        out.open()
-        err.open()
+        outputs = self._outputs if request.entry_point else self._outputs[:2]
+        for output in outputs:
+            output.open(request.kept_bytes)
+        writers = [output.writer for output in outputs]
+        descriptors = Descriptors(childs_control.fileno(), stdin, *writers)
         start = time.monotonic()
         pid = os.fork()
         if pid == 0:
             try:
-                work(Descriptors(self._devnull, out.writer, err.writer, childs_control.fileno()))
+                work(descriptors)
             finally:
                 os._exit(NEVER_RAN)
         childs_control.close()
-        out.close_writer()
-        err.close_writer()
-        ended = self._watch(pid, start, timeout_s)
-        out.drain()
-        err.drain()
+        for output in outputs:
+            output.close_writer()
+        ended = self._watch(pid, start, request, {output.reader: output for output in outputs})
+        for output in outputs:
+            output.drain()
         return pid, ended
 
-    def _watch(self, pid: int, start: float, timeout_s: float) -> _Ended:
+    def _watch(self, pid: int, start: float, request: Request, outputs: dict[int, Captured]) -> _Ended:
         """Read the program's output until it ends or its time is up; then end what it left."""
         pidfd = os.pidfd_open(pid)
-        outputs = {c.reader: c for c in (self._stdout, self._stderr)}
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.register(self._connection, 0)  # the other end is gone
         for reader in outputs:
             poll.register(reader, select.POLLIN)
-        deadline = start + timeout_s
-        timed_out = False
+        deadline = start + request.timeout_s
+        limit = NO_LIMIT
         while True:
-            events = dict(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
+            wait_s = max(0.0, deadline - time.monotonic())
+            events = dict(poll.poll(1000 * (min(wait_s, _WATCH_EVERY_S) if self._watches_memory else wait_s)))
             if self._connection.fileno() in events:
                 os._exit(0)
             for reader in events.keys() & outputs.keys():
@@ -307,15 +255,18 @@ class _Slot:
             if pidfd in events:
                 break
             if time.monotonic() >= deadline:
-                extended = start + min(timeout_s + _waited_for_cpu_s(), MAX_PATIENCE * timeout_s)
-                if extended <= deadline + 0.001:
-                    timed_out = True
+                patience = min(request.timeout_s + _waited_for_cpu_s(), MAX_PATIENCE * request.timeout_s)
+                if start + patience <= deadline + 0.001:
+                    limit = TIME
                     break
-                deadline = extended
+                deadline = start + patience
+            elif self._watches_memory and _memory_bytes() > request.total_mb << 20:
+                limit = MEMORY
+                break
         wall_s = time.monotonic() - start
         os.close(pidfd)
-        returncode, cpu_s = _end_all(pid)
-        return _Ended(timed_out, NOT_STARTED, returncode, wall_s, cpu_s)
+        returncode, cpu_s = end_all(pid)
+        return _Ended(limit, returncode, wall_s, cpu_s)
 
 
 @contextlib.contextmanager
@@ -369,47 +320,16 @@ def _waited_for_cpu_s() -> float:
     return waited / 1e9
 
 
-def _end_all(pid: int) -> tuple[int, float]:
-    """Kill and reap every process of the slot but this one: `pid`'s return code, CPU seconds of all."""
-    returncode, cpu_s = 0, 0.0
-    while True:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(-1, signal.SIGKILL)
-        try:
-            ended, status, usage = os.wait4(-1, 0)
-        except ChildProcessError:
-            return returncode, cpu_s
-        cpu_s += usage.ru_utime + usage.ru_stime
-        if ended == pid:
-            returncode = os.waitstatus_to_exitcode(status)
+def _memory_bytes() -> int:
+    """What the processes of the program hold together.
 
-
-def _wipe_tmp() -> bool:
-    """Make /tmp as new, however deep, locked or strangely named its contents; False if that can't be done."""
-    try:
-        os.chmod("/tmp", 0o700)  # noqa: PTH101
-        for name in os.listxattr("/tmp"):
-            if name.startswith(("user.", "system.")):
-                os.removexattr("/tmp", name)
-        while entries := os.listdir("/tmp"):  # noqa: PTH208
-            for entry in entries:
-                _remove(f"/tmp/{entry}")
-    except OSError:
-        return False
-    return True
-
-
-def _remove(path: str) -> None:
-    """Remove an entry of /tmp; directories in it are moved up into /tmp, so that no path ever gets long."""
-    if not stat.S_ISDIR(os.lstat(path).st_mode):
-        os.unlink(path)  # noqa: PTH108
-        return
-    os.chmod(path, 0o700)  # noqa: PTH101
-    for name in os.listdir(path):  # noqa: PTH208
-        inner = f"{path}/{name}"
-        if stat.S_ISDIR(os.lstat(inner).st_mode):
-            os.chmod(inner, 0o700)  # noqa: PTH101 - a directory is moved only if it can be written
-            os.rename(inner, f"/tmp/{os.urandom(16).hex()}")  # noqa: PTH104
-        else:
-            os.unlink(inner)  # noqa: PTH108
-    os.rmdir(path)  # noqa: PTH106
+    A process that was forked shows this one's memory as its own, hence without as much as that.
+    """
+    held = {}
+    for name in os.listdir("/proc"):  # noqa: PTH208
+        if name.isdigit():
+            with contextlib.suppress(OSError):  # it ended just now
+                resident, shared = Path("/proc", name, "statm").read_text().split()[1:3]
+                held[name] = int(resident) - int(shared)
+    own = held.pop("1", 0)
+    return sum(max(0, pages - own) for pages in held.values()) * _PAGE_BYTES
