@@ -1,5 +1,6 @@
 """`Slot`: the client's end of one sandbox, which runs one process after the other."""
 
+import contextlib
 import json
 import os
 import socket
@@ -90,7 +91,8 @@ class Slot:
             )
         if self._cgroup is not None:
             self._cgroup.add(self._process.pid)
-        self._connection.send(b"\n")
+        with contextlib.suppress(BrokenPipeError):  # it has died: `wait_until_ready` tells
+            self._connection.send(b"\n")
         self._running: Request | None = None
         self.is_worn = False
         """It could not clean up behind its last process, and takes no other."""

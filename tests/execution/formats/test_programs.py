@@ -51,7 +51,8 @@ def test_verdicts_are_added_to_the_rows(tmp_path):
     assert {k: row[k] for k in ROW} == ROW
     assert row["strict_status"] == "unavailable"
     assert set(row) - set(ROW) == {
-        *("status", "strict_status", "reason", "phase", "exit_code", "stdout", "stderr", "wall_s", "cpu_s")
+        *("status", "strict_status", "reason", "phase", "exit_code", "stdout", "stderr", "wall_s", "cpu_s"),
+        *("failed_test", "isolation"),
     }
 
 
