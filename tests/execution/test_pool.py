@@ -147,7 +147,7 @@ def test_time_spent_waiting_for_a_busy_cpu_is_given_back():
 
 PARENT = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs tests in the background ignores it
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a shell that runs in the background
 from rewardranker.execution.pool import Pool, Program
 with Pool(timeout_s=60, workers=2) as pool:
     print("ready", flush=True)
