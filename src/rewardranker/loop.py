@@ -31,7 +31,7 @@ from rewardranker.models.decoder import build_decoder
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
-from rewardranker.problems.candidate import Candidate, ExecutedCandidate
+from rewardranker.problems.candidate import ExecutedCandidate
 from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.preference import PreferenceGroup
@@ -116,7 +116,7 @@ class Loop:
         """`problems` without those whose reference fails; a few of the failures are printed."""
         known = [p for p in problems if p.reference is not None]
         verdicts = self._run(
-            [Program(p.language, p.program(p.reference or "")) for p in known], "references", cost
+            [Program.of(p, p.reference or "", self.recipe.execution.judge) for p in known], "references", cost
         )
         wrong = {p.id: v for p, v in zip(known, verdicts, strict=True) if not v.passed}
         progress.console.print(
@@ -395,7 +395,9 @@ class Loop:
             )
         cost.tokens += sum(c.n_tokens for c in drawn)
         by_id = {p.id: p for p in problems}
-        verdicts = self._run([_program(by_id[c.problem_id], c) for c in drawn], "run", cost)
+        judge = self.recipe.execution.judge
+        programs = [Program.of(by_id[c.problem_id], c.text, judge) for c in drawn]
+        verdicts = self._run(programs, "run", cost)
         return [
             ExecutedCandidate(
                 problem_id=c.problem_id,
@@ -440,10 +442,6 @@ class Loop:
             )
         cost.tokens += sum(c.n_tokens for c in candidates)
         return list(map(float, raw))
-
-
-def _program(problem: Problem, candidate: Candidate) -> Program:
-    return Program(problem.language, problem.program(candidate.text))
 
 
 def _problems(stage: Stage) -> list[Problem]:

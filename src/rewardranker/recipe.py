@@ -237,6 +237,10 @@ class Execution(Section):
     memory_mb: PositiveInt = 512
     workers: Annotated[int, Field(ge=0)] = 0
     """Sandboxes that run side by side; 0: as many as suit the machine."""
+    judge: Literal["inside", "outside"] = "inside"
+    """outside: the candidate's process gets the arguments of the tests' calls and returns results; what is
+    expected never enters it. For Python problems whose tests are `assert f(...) == ...`. A generator that is
+    trained against the verdict can't learn to fool tests that it never meets; it costs no more."""
 
 
 class Recipe(Section):

@@ -44,7 +44,7 @@ def evaluated_candidates(
             )
         drawn += [(temperature, c) for c in candidates]
     owners = [by_id[c.problem_id] for _, c in drawn]
-    programs = [Program(p.language, p.program(c.text)) for p, (_, c) in zip(owners, drawn, strict=True)]
+    programs = [Program.of(p, c.text, execution.judge) for p, (_, c) in zip(owners, drawn, strict=True)]
     if evaluation.majority and all(p.output_probe for p in problems):
         programs += [
             Program(p.language, p.probe(c.text))

@@ -12,7 +12,7 @@ from rewardranker.execution.languages import find_language
 from rewardranker.execution.program import Program
 from rewardranker.execution.verdict import Verdict
 
-_FORMAT = 1
+_FORMAT = 2
 """To be raised when the sandbox or the judging changes what is said of a program between two versions."""
 _MAX_BYTES = 256 * 2**20
 _TRIM_EVERY = 1000
@@ -114,7 +114,9 @@ class VerdictCache:
                 self._versions[language.name] = ""
         if not (version := self._versions[language.name]):
             return None
-        what = [_FORMAT, __version__, language.name, version, float(timeout_s), memory_mb, program.source]
+        limits = float(program.timeout_s or timeout_s), program.memory_mb or memory_mb
+        tests = "" if program.tests is None else repr(program.tests)
+        what = [_FORMAT, __version__, language.name, version, *limits, program.source, tests]
         return hashlib.sha256(json.dumps(what).encode()).digest()
 
     def _trim(self, database: sqlite3.Connection) -> None:

@@ -1,8 +1,12 @@
 """`Program`: a source to run and the language to run it in."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
 
-from rewardranker.problems.tests import CallTests, StdinTests
+from rewardranker.errors import UserError
+from rewardranker.problems.problem import Problem
+from rewardranker.problems.tests import CallTests, StdinTests, calls_of_asserts
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,3 +22,36 @@ class Program:
     """Seconds that it (or each of its runs on stdin) may take; None: as the pool says."""
     memory_mb: int | None = None
     """None: as the pool says."""
+
+    @classmethod
+    def of(
+        cls, problem: Problem, completion: str, judge: Literal["inside", "outside"] = "inside"
+    ) -> "Program":
+        """The program that judges `completion`: with the tests in it, or with its calls judged from outside.
+
+        Raises:
+            UserError: these tests can't be judged from outside.
+
+        Example:
+            >>> problem = Problem("p", "python", "def f(x):\n", "assert f(1) == 2", entry_point="f")
+            >>> Program.of(problem, "    return x + 1", "outside").tests.results
+            ('2',)
+        """
+        if judge == "inside":
+            return cls(problem.language, problem.program(completion))
+        if problem.language != "python":
+            raise UserError(
+                f"problem {problem.id}: only Python can be judged from outside; set judge = inside"
+            )
+        try:
+            tests = _calls(problem.tests, problem.entry_point)
+        except (ValueError, SyntaxError) as e:
+            raise UserError(
+                f"problem {problem.id} can't be judged from outside: {e}; set judge = inside"
+            ) from e
+        return cls(problem.language, problem.prompt + completion, tests)
+
+
+@lru_cache(maxsize=4096)
+def _calls(tests: str, entry_point: str) -> CallTests:
+    return calls_of_asserts(tests, entry_point)

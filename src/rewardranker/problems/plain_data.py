@@ -41,7 +41,7 @@ def decode(line: str | bytes) -> Any:
     """
     try:
         return _from_json(json.loads(line))
-    except (TypeError, RecursionError, KeyError) as e:
+    except (TypeError, LookupError, RecursionError) as e:
         raise ValueError(f"not plain data ({type(e).__name__}: {e})") from e
 
 
@@ -67,7 +67,9 @@ _KINDS = {
         lambda inner: {_from_json(k): _from_json(v) for k, v in inner},
     ),
     "bytes": _Kind(bytes, bytes.hex, bytes.fromhex),
-    "complex": _Kind(complex, lambda value: [value.real, value.imag], lambda inner: complex(*inner)),
+    "complex": _Kind(
+        complex, lambda value: [value.real, value.imag], lambda inner: complex(inner[0], inner[1])
+    ),
     "int": _Kind(int, hex, lambda inner: int(inner, 16)),
 }
 
@@ -79,6 +81,8 @@ def _to_json(value: object) -> object:
         return int(value)
     if isinstance(value, list):
         return _items(value)
+    if isinstance(value, bytearray):
+        value = bytes(value)
     for name, kind in _KINDS.items():
         if isinstance(value, kind.type):
             return {name: kind.to_json(value)}

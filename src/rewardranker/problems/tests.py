@@ -12,14 +12,14 @@ from rewardranker.problems import plain_data
 class StdinTests:
     """Inputs for a program that reads stdin, each in a run of its own, and what it must print.
 
-    As in CodeContests, APPS and LiveCodeBench: outputs are compared token by token (what white space
-    separates); where the expected token is written as a decimal fraction, numbers within `tolerance` of it
-    (absolute or relative) are as good.
+    Outputs are compared as CodeContests does: token by token (what white space separates), whatever the case
+    of letters; where one of two numbers is a decimal fraction, they may differ by `tolerance` (absolute, or
+    relative to the expected one).
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
-    tolerance: float = 1e-6
+    tolerance: float = 1e-5
 
     def __post_init__(self) -> None:
         if not self.inputs or len(self.inputs) != len(self.outputs):
@@ -45,6 +45,8 @@ class CallTests:
     """What it must return, likewise."""
     tuples_are_lists: bool = False
     """What is expected came from JSON, which knows no tuples."""
+    ones_are_items: bool = False
+    """An expected list of one item stands for that item too: APPS writes most results so."""
 
     def __post_init__(self) -> None:
         if not self.arguments or len(self.arguments) != len(self.results):
@@ -57,7 +59,12 @@ class CallTests:
 
     @classmethod
     def of(
-        cls, entry_point: str, calls: Sequence[tuple[Sequence[Any], Any]], *, tuples_are_lists: bool = False
+        cls,
+        entry_point: str,
+        calls: Sequence[tuple[Sequence[Any], Any]],
+        *,
+        tuples_are_lists: bool = False,
+        ones_are_items: bool = False,
     ) -> "CallTests":
         """Tests from pairs of arguments and result.
 
@@ -65,22 +72,23 @@ class CallTests:
             TypeError: something in them is not plain data.
 
         Example:
-            >>> CallTests.of("add", [((1, 2), 3)])
-            CallTests(entry_point='add', arguments=('[1, 2]',), results=('3',), tuples_are_lists=False)
+            >>> CallTests.of("add", [((1, 2), 3)]).arguments
+            ('[1, 2]',)
         """
         return cls(
             entry_point,
             tuple(plain_data.encode(list(arguments)) for arguments, _ in calls),
             tuple(plain_data.encode(result) for _, result in calls),
             tuples_are_lists,
+            ones_are_items,
         )
 
 
 def calls_of_asserts(tests: str, entry_point: str) -> CallTests:
     """The calls that Python tests of a simple form make: any number of `assert f(<literals>) == <literal>`.
 
-    MBPP's tests, HumanEval's and MultiPL-E's `check(candidate)` and the micro problems' are of this form. A
-    function around the asserts and the call of that function are passed over, `candidate` is `entry_point`.
+    Most of the tests of MBPP, HumanEval and MultiPL-E, and all micro problems', are of this form. Functions
+    around the asserts and their calls are passed over; in them, `candidate` is `entry_point`.
 
     Raises:
         ValueError: a statement is of another form, so these tests can't be judged from outside.
@@ -94,9 +102,9 @@ def calls_of_asserts(tests: str, entry_point: str) -> CallTests:
     for statement in ast.parse(tests).body:
         if isinstance(statement, ast.FunctionDef):
             checks.add(statement.name)
-            body = [s for s in statement.body if not _is_alias(s)]
+            body = [s for s in statement.body if not _says_nothing(s, checks)]
             calls += (_call(s, {entry_point, "candidate"}) for s in body)
-        elif not _calls_one_of(statement, checks):
+        elif not _says_nothing(statement, checks):
             calls.append(_call(statement, {entry_point}))
     if not calls:
         raise ValueError("there is no assert")
@@ -119,16 +127,15 @@ def _call(statement: ast.stmt, names: set[str]) -> tuple[list[Any], Any]:
     raise ValueError(f"line {statement.lineno} of the tests is no `assert {min(names)}(...) == ...`")
 
 
-def _is_alias(statement: ast.stmt) -> bool:
-    """`candidate = f`."""
-    return isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Name)
-
-
-def _calls_one_of(statement: ast.stmt, names: set[str]) -> bool:
-    """`check(f)`, or the same under `if __name__ == "__main__":`."""
+def _says_nothing(statement: ast.stmt, checks: set[str]) -> bool:
+    """`candidate = f`, `METADATA = {}`, `assert True`; `check(f)`, also under `if __name__ == "__main__"`."""
     match statement:
+        case ast.Assign(targets=[ast.Name(id="candidate")], value=ast.Name()):
+            return True
+        case ast.Assign(targets=[ast.Name(id="METADATA")]) | ast.Assert(test=ast.Constant(value=True)):
+            return True
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):
-            return name in names
-        case ast.If(body=body, orelse=[]):
-            return all(_calls_one_of(s, names) for s in body)
+            return name in checks
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__")), body=body, orelse=[]):
+            return all(_says_nothing(s, checks) for s in body)
     return False

@@ -1,4 +1,7 @@
-"""Rows of whole programs: {"id", "language", "program"}, what else they hold is carried through."""
+"""Rows of whole programs: {"id", "language", "program"}, with or without tests beside the program.
+
+What else they hold is carried through.
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,6 +10,7 @@ from typing import Any
 
 from rewardranker.execution.formats.job import Line, RowsJob
 from rewardranker.execution.program import Program
+from rewardranker.problems.row_tests import read_row_tests
 
 _FIELDS = ("id", "language", "program")
 
@@ -23,7 +27,12 @@ def program_rows(lines: Sequence[Line], out: Path) -> RowsJob:
         elif fault := _fault(row):
             faults.append(f"{where}: {fault}")
         else:
-            rows.append((row, Program(row["language"], row["program"])))
+            try:
+                tests = read_row_tests(row)
+            except ValueError as e:
+                faults.append(f"{where}: {e}")
+                continue
+            rows.append((row, Program(row["language"], row["program"], *tests)))
     return RowsJob(rows, faults, out, asdict)
 
 

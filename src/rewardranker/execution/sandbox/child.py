@@ -130,10 +130,17 @@ def _run(code: types.CodeType, namespace: dict[str, Any], calls: tuple[str, byte
         return
     name, lines = calls
     for line in lines.splitlines():
-        function = namespace[name] if name in namespace else getattr(namespace["Solution"](), name)
-        result = f"{encode(function(*decode(line)))}\n".encode()
+        result = f"{encode(_function(name, namespace)(*decode(line)))}\n".encode()
         while result:
             result = result[os.write(_RETURNED, result) :]
+
+
+def _function(name: str, namespace: dict[str, Any]) -> Any:
+    if name in namespace:
+        return namespace[name]
+    if "Solution" in namespace:
+        return getattr(namespace["Solution"](), name)
+    raise NameError(f"name {name!r} is not defined")
 
 
 def _without_ours(trace: types.TracebackType | None) -> types.TracebackType | None:
