@@ -1,6 +1,7 @@
 """Order, shared verdicts, replaced slots, and nothing left behind."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -79,6 +80,41 @@ def test_a_call_that_is_left_in_the_middle_does_not_disturb_the_next():
         ):
             break
         assert [v.stdout for _, v in pool.run([Program("python", "print('new')")])] == ["new\n"]
+
+
+def test_verdicts_in_order_of_an_endless_iterable():
+    def endless():
+        for i in itertools.count():
+            yield Program("python", f"import time; time.sleep({0.3 if i == 0 else 0}); print({i})")
+
+    taken = 0
+
+    def counted():
+        nonlocal taken
+        for program in endless():
+            taken += 1
+            yield program
+
+    with Pool(workers=3) as pool, contextlib.closing(pool.run(counted(), in_order=True)) as verdicts:
+        for expected, (index, verdict) in zip(range(200), verdicts, strict=False):
+            assert (index, verdict.stdout) == (expected, f"{expected}\n")
+    assert taken <= 200 + 1000 + 3
+
+
+def test_programs_are_taken_as_slots_get_free():
+    taken = []
+    programs = (taken.append(i) or Program("python", f"print({i})") for i in range(50))
+    with Pool(workers=2) as pool:
+        for n, _ in enumerate(pool.run(programs)):
+            assert len(taken) <= n + 1 + 2 * 2
+
+
+def test_what_comes_again_later_is_not_run_again():
+    source = "import os; print(os.urandom(8).hex())"
+    with Pool(workers=1) as pool:
+        programs = (Program("python", s) for s in [source, "", "1", "2", source])
+        verdicts = [v for _, v in pool.run(programs, in_order=True)]
+    assert verdicts[0] is verdicts[4]
 
 
 def kill_slots() -> None:
