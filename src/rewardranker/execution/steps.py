@@ -1,6 +1,7 @@
 """What is done with one program, step by step: build it, run it, judge what came of it."""
 
 import secrets
+import signal
 from collections.abc import Generator
 from dataclasses import replace
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from rewardranker.execution.judging import judge
 from rewardranker.execution.languages.language import Language
 from rewardranker.execution.program import Program
 from rewardranker.execution.sandbox.request import KEPT_BYTES, NO_LIMIT, NOT_STARTED, Request
-from rewardranker.execution.slot import Outcome
+from rewardranker.execution.slot import Outcome, SlotFailedError
 from rewardranker.execution.verdict import Verdict
 from rewardranker.problems.tests import CallTests, StdinTests
 
@@ -56,6 +57,8 @@ def judged(program: Program, language: Language, timeout_s: float, memory_mb: in
             keeps=True,
         )
         outcome = yield Run(build, b"".join(files.values()))
+        if outcome.limit == NO_LIMIT and _was_killed(outcome):  # by a machine that is short of memory, say
+            raise SlotFailedError("the compiler was killed")
         if outcome.limit != NO_LIMIT or outcome.returncode != 0:
             return judge(language, replace(outcome, steps=NOT_STARTED), BUILD_S, _BUILD_MEMORY_MB)
         build_cpu_s = outcome.cpu_s
@@ -116,6 +119,10 @@ def _by_calls(language: Language, tests: CallTests, run: Request, content: bytes
         reason = verdict.reason if verdict.exit_code else how
         verdict = replace(verdict, status="failed", strict_status="failed", reason=reason)
     return replace(verdict, failed_test=failed_test)
+
+
+def _was_killed(outcome: Outcome) -> bool:
+    return outcome.returncode == -signal.SIGKILL or b"Killed signal terminated" in outcome.stderr
 
 
 def _lengths(files: dict[str, bytes]) -> list[tuple[str, int]]:
