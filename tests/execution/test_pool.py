@@ -177,7 +177,7 @@ def test_without_a_sandbox_nothing_is_run(monkeypatch):
     monkeypatch.setattr(
         slot_module,
         "_STARTER",
-        "import sys; sys.exit('namespaces are not allowed')  # {root} {pid} {node_modules}",
+        "import sys; sys.exit('namespaces are not allowed')  # {root} {pid} {visible}",
     )
     with pytest.raises(UserError, match=r"no sandbox .* namespaces are not allowed"):
         execute([Program("python", "")])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import rewardranker
 from rewardranker.errors import UserError
-from rewardranker.execution.languages.language import node_modules
+from rewardranker.execution.compilers.prebuilt import visible_folders
 from rewardranker.execution.sandbox import seccomp
 from rewardranker.execution.sandbox.server import (
     BUILD_S,
@@ -28,7 +28,7 @@ _GRACE_S = 10.0
 _STARTER = (
     "import sys; sys.path.append({root!r}); "
     "from rewardranker.execution.sandbox import server; "
-    "sys.path.pop(); server.main({pid}, {node_modules!r})"
+    "sys.path.pop(); server.main({pid}, {visible!r})"
 )
 
 
@@ -62,7 +62,7 @@ class Slot:
 
     def __init__(self) -> None:
         root = Path(rewardranker.__file__).parents[1]
-        starter = _STARTER.format(root=str(root), node_modules=str(node_modules()), pid=os.getpid())
+        starter = _STARTER.format(root=str(root), visible=visible_folders(), pid=os.getpid())
         python = getattr(sys, "_base_executable", sys.executable)
         self._connection, theirs = socket.socketpair()
         with theirs:

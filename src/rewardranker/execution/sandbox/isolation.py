@@ -11,7 +11,7 @@ import resource
 import select
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,6 +43,8 @@ _SETTINGS = ("alternatives", "java-*", "mono", "php")  # in /etc: programs of /u
 PATH = "/usr/local/bin:/usr/bin:/bin"
 NODE_MODULES = "/node_modules"
 """Where programs see the npm packages: node looks there for those of /tmp/program.js."""
+PREBUILT = "/prebuilt"
+"""Where programs and compilers see what was made of the toolchains once (`compilers.prebuilt`)."""
 MAX_FILES = 64
 _MAX_PROCESSES = 64
 _TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
@@ -59,11 +61,11 @@ def _mount(source: str, target: str, kind: str | None, flags: int, options: str 
     _check(_libc.mount(*arguments, flags, options.encode() if options else None), f"mount {target}")
 
 
-def enter(interpreter: Path, node_modules: Path, parent_pid: int) -> None:
+def enter(interpreter: Path, visible: Mapping[str, str], parent_pid: int) -> None:
     """Go on as process 1 of new namespaces, in a root that holds /usr and `interpreter`, both read-only.
 
-    Also read-only there: the settings in /etc of compilers and interpreters, and the folder `node_modules` if
-    it exists.
+    Also read-only there: the settings in /etc of compilers and interpreters, and those folders of `visible`
+    (path inside to folder of the host) that exist.
 
     The process that called stays outside as a guard: it ends when this one ends, and it kills this one, and
     with it every process of the slot, as soon as process `parent_pid` is gone.
@@ -79,8 +81,9 @@ def enter(interpreter: Path, node_modules: Path, parent_pid: int) -> None:
         os._exit(1)
     _new_namespaces()
     sources = {path: os.open(path, os.O_PATH) for path in _visible_paths(interpreter)}
-    if node_modules.is_dir():
-        sources[NODE_MODULES] = os.open(node_modules, os.O_PATH)
+    for path, folder in visible.items():
+        if Path(folder).is_dir():
+            sources[path] = os.open(folder, os.O_PATH)
     # Only now leave the outer root's identity: an interpreter in /root had to be opened with it.
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)

@@ -2,7 +2,7 @@
 
 Started by `rewardranker.execution.slot` as
 
-    python -P -s -S -B -c "... server.main(parent_pid, node_modules)"
+    python -P -s -S -B -c "... server.main(parent_pid, visible)"
 
 with an empty environment and a socket as descriptor 0,
 
@@ -31,7 +31,7 @@ import stat
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -83,12 +83,15 @@ class Job(NamedTuple):
     """Whether it is first sent to the process."""
 
 
-def main(parent_pid: int, node_modules: str) -> None:
-    """Isolate this process and serve programs until the other end closes."""
+def main(parent_pid: int, visible: Mapping[str, str]) -> None:
+    """Isolate this process and serve programs until the other end closes.
+
+    `visible`: path inside to folder of the host, read-only.
+    """
     connection = socket.socket(fileno=os.dup(0))
     try:
         _prepare_interpreter()
-        isolation.enter(Path(sys.base_prefix), Path(node_modules), parent_pid)
+        isolation.enter(Path(sys.base_prefix), visible, parent_pid)
         devnull = os.open("/dev/null", os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(devnull, number)
