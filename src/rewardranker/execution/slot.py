@@ -12,9 +12,8 @@ from pathlib import Path
 import rewardranker
 from rewardranker.errors import UserError
 from rewardranker.execution.cgroup import Cgroup
-from rewardranker.execution.languages.language import node_modules
+from rewardranker.execution.compilers.prebuilt import visible_folders
 from rewardranker.execution.sandbox import seccomp
-from rewardranker.execution.sandbox.isolation import NODE_MODULES
 from rewardranker.execution.sandbox.request import (
     MEMORY,
     NEVER_RAN,
@@ -74,7 +73,7 @@ class Slot:
         starter = _STARTER.format(
             root=str(root),
             pid=os.getpid(),
-            visible={NODE_MODULES: str(node_modules())},
+            visible=visible_folders(),
             watches_memory=self._cgroup is None,
         )
         python = getattr(sys, "_base_executable", sys.executable)

@@ -43,6 +43,8 @@ _SETTINGS = ("alternatives", "java-*", "mono", "php")  # in /etc: programs of /u
 PATH = "/usr/local/bin:/usr/bin:/bin"
 NODE_MODULES = "/node_modules"
 """Where programs see the npm packages: node looks there for those of /tmp/program.js."""
+PREBUILT = "/prebuilt"
+"""Where programs and compilers see what was made of the toolchains once (`compilers.prebuilt`)."""
 MAX_FILES = 64
 _MAX_PROCESSES = 64
 _TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
