@@ -226,11 +226,11 @@ EXHAUSTING = {
 @pytest.mark.parametrize("attack", EXHAUSTING)
 def test_a_program_that_takes_too_much_is_ended_and_the_slot_lives(sandbox, attack):
     source, *expected = EXHAUSTING[attack]
-    before = list(sandbox.pool._slots)
+    before = list(sandbox.pool.slots)
     verdict, following = sandbox.run(source, "assert True")
     assert verdict.strict_status in expected, verdict
     assert following.strict_status == "passed"
-    assert sandbox.pool._slots == before, "the slot had to be replaced"
+    assert sandbox.pool.slots == before, "the slot had to be replaced"
 
 
 def test_slots_can_be_started_beside_threads():

@@ -137,7 +137,7 @@ def test_the_program_of_a_slot_that_dies_runs_again():
 def test_slots_that_died_between_calls_are_replaced():
     with Pool(workers=2) as pool:
         kill_slots()
-        wait_until(lambda: not any(slot.is_alive() for slot in pool._slots), "the slots live on")
+        wait_until(lambda: not any(slot.is_alive() for slot in pool.slots), "the slots live on")
         assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
 
 
@@ -160,11 +160,11 @@ def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
 def test_a_slot_that_hangs_is_replaced(monkeypatch):
     monkeypatch.setattr(request, "_GRACE_S", -14.0)
     with Pool(workers=1) as pool:
-        slot = pool._slots[0]
+        slot = pool.slots[0]
         (inner,) = (int(p) for p in _children(slot._process.pid))
         os.kill(inner, signal.SIGSTOP)
         assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
-        assert pool._slots[0] is not slot
+        assert pool.slots[0] is not slot
 
 
 def _children(pid: int) -> list[str]:

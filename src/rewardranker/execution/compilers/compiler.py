@@ -88,6 +88,8 @@ class Compiler:
         >>> compiler.close()
     """
 
+    isolation = "namespaces"
+
     def __init__(self, language: Language) -> None:
         self.language = language
         self.is_ready = False
