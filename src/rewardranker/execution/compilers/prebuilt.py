@@ -74,6 +74,7 @@ def _make(language: Language, folder: Path) -> None:
         temporary = Path(name, folder.name)
         temporary.mkdir()
         for file, text in language.prebuilt.sources.items():
+            (temporary / file).parent.mkdir(parents=True, exist_ok=True)
             (temporary / file).write_text(text, "utf-8")
         for command in language.prebuilt.commands:
             _run(_filled_in(command, str(temporary), str(node_modules())), temporary)

@@ -82,16 +82,9 @@ JAVA = Language(
         *("@sources", "rewardranker/Launcher.java"),
     ),
     warm=(
-        *(
-            "java",
-            *_SMALL_JVM,
-            "-Xmx512m",
-            "-cp",
-            "{prebuilt}/service",
-            "JavaCompiler",
-            "{prebuilt}/launcher",
-        ),
-        *(*_OPTIONS, "-cp", f"{_JAVATUPLES}:{{prebuilt}}/launcher", "-d", "classes", "@sources"),
+        *("java", *_SMALL_JVM, "-Xmx512m", "-cp", "{prebuilt}/service", "JavaCompiler"),
+        *("{prebuilt}/launcher", *_OPTIONS, "-cp", f"{_JAVATUPLES}:{{prebuilt}}/launcher", "-d", "classes"),
+        "@sources",
     ),
     prebuilt=Prebuilt(
         sources={"JavaCompiler.java": _SERVICE.read_text(), "Launcher.java": _LAUNCHER},

@@ -9,7 +9,7 @@ _SERVICE = Path(__file__).parents[1] / "compilers" / "services" / "typescript.js
 _ARGUMENTS = ("--target", "esnext", "program.ts")
 # A snapshot can only be used with the flags that it was made with. Half of the usual stack, because what has
 # become machine code needs less of it: what overflows in a fresh compiler overflows in this one.
-_NODE = ("node", "--stack-size=492", "--max-old-space-size=512")
+_NODE = ("node", "--stack-size=492", "--max-old-space-size=512", "--initial-old-space-size=400")
 
 TYPESCRIPT = Language(
     name="typescript",

@@ -35,12 +35,12 @@ function loadCompiler() {
   return module.exports;
 }
 
-// parsed: what to do about a declaration file that is not in `library`
 function compile(addToLibrary) {
   const host = ts.createCompilerHost(options);
   const readSourceFile = host.getSourceFile;
   host.jsDocParsingMode = ts.JSDocParsingMode.ParseForTypeErrors; // as tsc
   host.getCurrentDirectory = () => '/tmp';
+  host.resolveLibrary = () => ({ resolvedModule: undefined }); // no package replaces a declaration file
   host.getSourceFile = (path, ...rest) => library.get(path) || addToLibrary(path, ...rest) || readSourceFile(path, ...rest);
   const written = new Map();
   host.writeFile = (path, text) => written.set(path, text);
