@@ -86,7 +86,10 @@ class Language:
     reserves_memory: bool = False
     """Whether its runtime reserves far more addresses than it uses: then the memory it uses is limited."""
     syntax_error_mark: str = ""
-    """MultiPL-E calls a program that exits with an error a syntax error when its output contains this."""
+    """MultiPL-E calls a program that exits with an error a syntax error when its output contains this.
+
+    Empty, without a build command: it calls none so.
+    """
     failure_marks: tuple[str, ...] = ()
     """MultiPL-E calls a program failed when its output contains one of these, whatever the exit code."""
     error_line: str = ""
