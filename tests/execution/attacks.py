@@ -9,7 +9,7 @@ An attack that is contained proves little by itself: it may be a program that do
 in a slot without the defence that it names, and must succeed there. Attacks are bounded (150 forks, 64 MB, a
 second or two, signal 0), so that success harms nothing.
 
-What no sandbox refuses, because tests and candidate share a process, is `IN_PROCESS`, at the end.
+What the strict rule can't refuse, because tests and candidate share a process, is `IN_PROCESS`.
 """
 
 import argparse
@@ -26,13 +26,17 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
+from unittest import mock
 
 from rewardranker.execution import pool as pool_module
 from rewardranker.execution import slot as slot_module
 from rewardranker.execution.pool import Pool, Program
+from rewardranker.execution.sandbox import request
 from rewardranker.execution.verdict import Verdict
+from rewardranker.problems.tests import CallTests, StdinTests
 
+LOST = "the slot is lost"
 SECRET = "SECRET0f1e2d3c"
 """In the environment of the process that starts the sandboxes."""
 
@@ -46,15 +50,15 @@ class Attack:
     """What contains it, in words."""
     without: str
     """What takes the defence out: Python that the fork server executes before it isolates itself; see `TAKE_OUT`."""
-    programs: tuple[str, ...]
+    programs: tuple[str | Program, ...]
     contained: str = "passed"
     """Strict status of the last program when the attack is contained. It never prints REACHED then."""
-    succeeded: str = ""
-    """Its strict status when the attack succeeds, unless it prints REACHED or costs the slot its life."""
+    succeeded: str = "REACHED"
+    """How its success shows: it prints this, or this is the strict status of the last program, or the slot is lost."""
     timeout_s: float = 5.0
     language: str = "python"
-    inherits: bool = False
-    """Without the defence, the fork server is started with the environment of its parent."""
+    outside: Literal["", "environment", "memory"] = ""
+    """Taken out besides, where slots are started: the empty environment, the limit on all memory together."""
     by: Literal["anybody", "root", "ordinary user"] = "anybody"
     """Who could do this at all without a sandbox."""
 
@@ -65,7 +69,7 @@ Outcome = Literal["contained", "succeeded", "impossible"]
 # The fork server has imported its modules and is about to call `server.main`. `$CANARY` and the like as in `Host`.
 TAKE_OUT = """
 import os, signal, sys
-from rewardranker.execution.sandbox import child, isolation, seccomp, server
+from rewardranker.execution.sandbox import captured, isolation, leftovers, request, seccomp, server
 
 def allow(*calls):
     for call in calls:
@@ -110,17 +114,19 @@ def end_child_only(signal_number):
     def end(pid):
         os.kill(pid, signal_number)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0.0
-    server._end_all = end
+    server.end_all = end
 
 def isolate_nothing():  # without a pid namespace of its own, a slot must not kill all or wipe /tmp
     isolation.enter = lambda *_: None
     end_child_only(signal.SIGKILL)
-    server._wipe_tmp = lambda: True
+    server.wipe = lambda directory: True
 """
 
 ATTEMPT = """
 import ctypes, errno, os, sys
-syscall = ctypes.CDLL(None, use_errno=True).syscall
+libc = ctypes.CDLL(None, use_errno=True)
+def syscall(*arguments):
+    return libc.syscall(*[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
 def reached():
     os.write(1, b"REACHED\\n")
 def attempt(work):
@@ -174,7 +180,7 @@ def _endless(defence: str, without: str, source: str) -> Attack:
 def _breaking(defence: str, source: str, contained: str = "failed", *, by: str = TESTS) -> Attack:
     """Ends its own process; the slot has to live on."""
     without = "after_isolation(lambda: setattr(os, 'fork', lambda: 0))"
-    return Attack("breaks its process", defence, without, (source + by,), contained=contained)
+    return Attack("breaks its process", defence, without, (source + by,), contained, LOST)
 
 
 def _reaching(defence: str, without: str, source: str, **more: object) -> Attack:
@@ -185,8 +191,9 @@ def _calling(call: str, source: str, defence: str = "seccomp", also: str = "") -
     return Attack("asks the kernel", defence, f"allow({call!r}); {also}", (ATTEMPT + source,))
 
 
-def _leaving(defence: str, without: str, first: str, second: str, language: str = "python") -> Attack:
-    return Attack("leaves something behind", defence, without, (ATTEMPT + first, ATTEMPT + second))
+def _leaving(defence: str, without: str, first: str, second: str, succeeded: str = "REACHED") -> Attack:
+    programs = ATTEMPT + first, ATTEMPT + second
+    return Attack("leaves something behind", defence, without, programs, succeeded=succeeded)
 
 
 def _ending(source: str, **more: object) -> Attack:
@@ -204,6 +211,19 @@ DEADLINE = "from types import SimpleNamespace; server.time = SimpleNamespace(mon
 """The fork server's clock stands still."""
 NO_NETWORK_NAMESPACE = "isolation._CLONE_NEW.pop('network'); allow('socket', 'connect')"
 
+KEPT_BODY = """
+bodies = []
+class Kept(bytearray):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        bodies.append(self)  # as if its memory was not used again
+    def __setitem__(self, key, value):
+        pass
+server.bytearray = Kept
+"""
+LONG_SECRET = f"{'#' * 60_000}\n'SECRET44556677'\n{'#' * 60_000}"
+"""Long enough that a part of the memory is not used again at once."""
+
 ATTACKS: dict[str, Attack] = {
     # takes too much
     "fork bomb": _exhausting(
@@ -216,8 +236,14 @@ ATTACKS: dict[str, Attack] = {
         "        threading.Thread(target=time.sleep, args=(30,), daemon=True).start()\nexcept RuntimeError:\n    pass\nelse:\n    reached()",
     ),
     "memory bomb": _exhausting(
-        "RLIMIT_AS", "unlimit('AS')",
-        "x = []\nfor _ in range(20):\n    x.append(b'x' * (20 << 20))\nreached()", contained="failed",
+        "RLIMIT_AS; cgroup, or a watch on all processes", "unlimit('AS'); request._SLOT_MB = 1 << 20",
+        "x = []\nfor _ in range(20):\n    x.append(b'x' * (20 << 20))\nreached()", contained="failed", outside="memory",
+    ),
+    "memory bomb of several processes": _exhausting(
+        "cgroup, or a watch on all processes", "request._SLOT_MB = 1 << 20",
+        "import time\nchildren = [os.fork() for _ in range(2)]\nx = b'x' * (120 << 20)\ntime.sleep(0.3)\n"
+        "if all(children):\n    while True:\n        try:\n            assert os.wait()[1] == 0\n        except ChildProcessError:\n"
+        "            break\n    reached()", contained="failed", outside="memory",
     ),
     "big file": _exhausting(
         "size of /tmp, RLIMIT_FSIZE", "isolation._TMP_OPTIONS = 'mode=700'; unlimit('FSIZE')",
@@ -235,9 +261,9 @@ ATTACKS: dict[str, Attack] = {
         "RLIMIT_NOFILE", "unlimit('NOFILE')", "x = [open('/dev/null') for _ in range(500)]\nreached()", contained="failed",
     ),
     "output flood": Attack(
-        "takes too much", "outputs are cut while they are read", "server._KEPT_BYTES = 64 << 20",
-        ("for _ in range(400):\n    print('x' * 99_999)",
-         "print('REACHED' * any(int(l.split()[1]) > 30_000 for l in open('/proc/self/status') if l.startswith('RssAnon')))"),
+        "takes too much", "outputs are cut while they are read", "start = captured.Captured.open; captured.Captured.open = lambda self, capacity: start(self, 64 << 20)",
+        ("import os\nfor _ in range(400):\n    print('x' * 99_999, flush=True)\n"
+         "if int(open('/proc/1/statm').read().split()[1]) > 8192: os.write(2, b'REACHED')",),
     ),
     "sleep for ever": _endless("the deadline", DEADLINE, "import time; time.sleep(0.9); reached()"),
     "loop for ever": _endless("the deadline", DEADLINE, "import time\nwhile time.process_time() < 0.9: pass\nreached()"),
@@ -260,24 +286,25 @@ ATTACKS: dict[str, Attack] = {
     ),
     "blocked stdin": Attack(
         "takes too much", "stdin is at its end",
-        "start = server._Slot.__init__; server._Slot.__init__ = lambda self, connection, _: start(self, connection, os.pipe()[0])",
+        "start = server._Slot.__init__; server._Slot.__init__ = lambda self, connection, _, **options: start(self, connection, os.pipe()[0], **options)",
         ("import sys; assert sys.stdin.read() == ''",), "passed", "timeout", timeout_s=0.5,
     ),
     "orphan that holds stdout": _exhausting(
         "the end is that of the process, not of its output",
         """
 watch = server._Slot._watch
-def watch_output(self, pid, start, timeout_s):
+def watch_output(self, *arguments):
     output = server.select.poll()
     output.register(self._stdout.reader, 0)
     output.poll(2000)
-    return watch(self, pid, start, timeout_s)
+    return watch(self, *arguments)
 server._Slot._watch = watch_output
 """,
         "import time\nif os.fork() == 0:\n    time.sleep(0.4); reached()",
     ),
     # breaks its process
     "parser bomb": _breaking("a process of its own", "(" * 100_000, "syntax_error", by=""),
+    "expression bomb": _breaking("a process of its own", "-" * 100_000 + "1", "syntax_error", by=""),
     "segfault": _breaking("a process of its own", "import ctypes; ctypes.string_at(0)"),
     "SIGKILL to itself": _breaking("a process of its own", "import os; os.kill(os.getpid(), 9); os._exit(3)", by=""),
     "stack overflow": _breaking(
@@ -285,7 +312,7 @@ server._Slot._watch = watch_output
     ),
     "SIGKILL to the parent": Attack(
         "breaks its process", "pid namespace", "isolate_nothing()",
-        ("import os, time; os.kill(os.getppid(), 9); time.sleep(0.1)",),
+        ("import os, time; os.kill(os.getppid(), 9); time.sleep(0.1)",), succeeded=LOST,
     ),
     # reaches outside
     "TCP": _reaching(
@@ -313,6 +340,10 @@ server._Slot._watch = watch_output
     "the user's files, such as /root": _reaching(
         "root of its own, another user", "show('$CANARY'); stay_the_user()", "attempt(lambda: open('$CANARY/secret').read())"
     ),
+    "other directories of the host": _reaching(
+        "root of its own", "show('/var')",
+        "attempt(lambda: bool({'home', 'var', 'mnt', 'media', 'opt', 'srv', 'sys', 'run', 'boot', 'old'} & set(os.listdir('/'))))",
+    ),
     "devices": _reaching(
         "root of its own",
         "isolation._make_devices = lambda path: (os.mkdir(path), isolation._mount('/dev', path, None, 4096 | 16384))",
@@ -323,9 +354,14 @@ server._Slot._watch = watch_output
         "show('$CANARY'); stay_the_user(); isolation._make_read_only = lambda path: None",
         "attempt(lambda: open('$CANARY/written', 'w'))",
     ),
-    "write to /usr": _reaching(
-        "read-only mounts, another user", "stay_the_user(); isolation._make_read_only = lambda path: None",
-        "attempt(lambda: os.access('/usr', os.W_OK))", by="root",
+    "write to /usr, the interpreter, the settings in /etc": _reaching(
+        "read-only mounts", "isolation._make_read_only = lambda path: None",
+        """
+for line in open("/proc/self/mounts"):
+    _, where, _, options, *_ = line.split()
+    if where not in ("/tmp", "/proc") and not where.startswith("/dev/") and "ro" not in options.split(","):
+        reached()
+""",
     ),
     "write to /": _reaching(
         "read-only mounts", "mount_all_but(lambda source, target, kind, flags, *_: target == '/' and flags & 1)",
@@ -404,14 +440,14 @@ with subprocess.Popen(["/usr/bin/su"], stdin=subprocess.PIPE, stdout=subprocess.
         "reaches outside", "process 1 has no handlers",
         "after_isolation(lambda: signal.signal(signal.SIGTERM, signal.default_int_handler))",
         ("import os\nfor s in range(1, 65):\n    try: os.kill(1, s)\n    except OSError: pass",
-         "assert True"),
+         "assert True"), succeeded=LOST,
     ),
     "capabilities": _reaching(
         "no capabilities", "keep_capabilities()",
         "attempt(lambda: 'CapEff:\\t0000000000000000' not in open('/proc/self/status').read())",
     ),
     "the parent's secrets in the environment or on the stack": Attack(
-        "reaches outside", "the server is started with an empty environment", "", (SCAN_MEMORY,), inherits=True
+        "reaches outside", "the server is started with an empty environment", "", (SCAN_MEMORY,), outside="environment"
     ),
     # asks the kernel (x86_64's numbers)
     "ptrace": _calling("ptrace", "attempt(lambda: syscall(101, 0x4206, os.getppid(), 0, 0))", "seccomp, not dumpable", "stay_dumpable()"),
@@ -475,14 +511,14 @@ os._exit(1)
         "asks the kernel", "seccomp", "seccomp._TERMINAL_INPUT = (9999, 9999)", (ATTEMPT + "ask_kernel(16, 0, 0x5412, b'x')",)
     ),
     # leaves something behind
-    "a file": _leaving("/tmp is wiped", "server._wipe_tmp = lambda: True", "open('/tmp/left', 'w').write('x')", NO_FILE_LEFT),
+    "a file": _leaving("/tmp is wiped", "server.wipe = lambda directory: True", "open('/tmp/left', 'w').write('x')", NO_FILE_LEFT),
     "a file of another language": dataclasses.replace(
-        _leaving("/tmp is wiped", "server._wipe_tmp = lambda: True", "", ""),
-        programs=("echo x > /tmp/left", "[[ -z $(ls -A /tmp | grep -v '^program') ]] || echo REACHED"), language="bash",
+        _leaving("/tmp is wiped", "server.wipe = lambda directory: True", "", ""),
+        programs=("echo x > /tmp/left", "[[ ! -e /tmp/left ]] || echo REACHED"), language="bash", succeeded=LOST,
     ),
     "a chmod-0 directory": _leaving(
-        "wiping unlocks first", "import shutil; server._remove = lambda path: shutil.rmtree(path)",
-        "os.makedirs('/tmp/a/b/c'); os.chmod('/tmp/a/b', 0); os.chmod('/tmp/a', 0); os.chmod('/tmp', 0)", NO_FILE_LEFT,
+        "wiping unlocks first", "import shutil; leftovers._remove = lambda directory, entry: shutil.rmtree(f'{directory}/{entry}')",
+        "os.makedirs('/tmp/a/b/c'); os.chmod('/tmp/a/b', 0); os.chmod('/tmp/a', 0); os.chmod('/tmp', 0)", NO_FILE_LEFT, LOST,
     ),
     "900 directories in each other": _leaving(
         "wiping takes no path longer than two names", """
@@ -490,13 +526,13 @@ def remove(path):
     for name in os.listdir(path):
         remove(f"{path}/{name}")
     os.rmdir(path)
-server._remove = remove
+leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
 """,
-        "for i in range(900):\n    os.mkdir('d' * 200); os.chdir('d' * 200)", NO_FILE_LEFT,
+        "for i in range(900):\n    os.mkdir('d' * 200); os.chdir('d' * 200)", NO_FILE_LEFT, LOST,
     ),
     "a symlink in place of a directory": _leaving(
         "wiping follows no link", "after_isolation(lambda: setattr(os, 'lstat', os.stat))",
-        "os.symlink('/usr', '/tmp/usr'); os.symlink('/', '/tmp/root'); os.link('/tmp/usr', '/tmp/again')", NO_FILE_LEFT,
+        "os.symlink('/usr', '/tmp/usr'); os.symlink('/', '/tmp/root'); os.link('/tmp/usr', '/tmp/again')", NO_FILE_LEFT, LOST,
     ),
     "a directory and a symlink that are swapped": _leaving(
         "nothing runs while /tmp is wiped", "end_child_only(signal.SIGKILL)",
@@ -506,7 +542,7 @@ server._remove = remove
         NO_FILE_LEFT + "\n" + NO_PROCESS_LEFT,
     ),
     "all inodes": _leaving(
-        "/tmp is wiped", "server._wipe_tmp = lambda: True",
+        "/tmp is wiped", "server.wipe = lambda directory: True",
         "try:\n    for i in range(5000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
     ),
     "an attribute of /tmp": _leaving(
@@ -563,22 +599,25 @@ isolation._make_devices = make_devices_and_shm
         "import random\nif random.random() != random.Random(0).random(): reached()",
     ),
     "hash seed": Attack(
-        "leaves something behind", "the server is started with a fixed hash seed", "os.environ.clear(); os.execve(sys.executable, [a for a in sys.orig_argv], {}) if sys.flags.hash_randomization == 0 else None",
+        "leaves something behind", "the server is started with a fixed hash seed", "sys.flags.hash_randomization or os.execve(sys.executable, sys.orig_argv, {})",
         ("import subprocess, sys\n"
          "other = subprocess.check_output([sys.executable, '-c', \"print(hash('a'))\"], env={'PYTHONHASHSEED': '0'})\n"
          "if int(other) != hash('a'): print('REACHED')",),
     ),
     "its source in memory": Attack(
-        "leaves something behind", "buffers are overwritten", """
-class Kept(bytearray):
-    def __setitem__(self, key, value):
-        pass
-server.bytearray = Kept
-""",
-        ("'SECRET44556677'\n" + "#" * 200_000, SCAN_MEMORY),
+        "leaves something behind", "buffers are overwritten", KEPT_BODY,
+        (LONG_SECRET, SCAN_MEMORY),
+    ),
+    "its source in memory, and what it is called with": Attack(
+        "leaves something behind", "buffers are overwritten", KEPT_BODY,
+        (Program("python", "def f(x): pass\n" + LONG_SECRET, CallTests.of("f", [(["SECRET44556677" + "#" * 60_000], 0)])), SCAN_MEMORY),
+    ),
+    "its input in memory": Attack(
+        "leaves something behind", "buffers are overwritten", KEPT_BODY,
+        (Program("python", "import sys; sys.stdin.read()", StdinTests(("#" * 60_000 + "SECRET44556677" + "#" * 60_000,), ("",))), SCAN_MEMORY),
     ),
     "its output in memory": Attack(
-        "leaves something behind", "buffers are overwritten", "server._Captured.erase = lambda self: None",
+        "leaves something behind", "buffers are overwritten", "captured.Captured.erase = lambda self: None",
         ("print('SECRET' + '4455' + '6677')", SCAN_MEMORY),
     ),
     # fakes its end
@@ -668,18 +707,37 @@ for n in os.listdir("/proc/self/fd"):
 os._exit(0)"""),
 }  # fmt: skip
 
-IN_PROCESS: dict[str, str] = {
-    "an __eq__ that is always true": "class Same(int):\n    def __eq__(self, other): return True\n"
-    "def candidate(x): return Same(0)",
-    "expected values read from the tests": "import sys\ndef candidate(x):\n"
-    "    code = sys._getframe(1).f_code\n    return [c for c in code.co_consts if type(c) is int and c != x][-1]",
-    "a patched builtin": "import builtins\nbuiltins.AssertionError = type('Never', (Exception,), {})\n"
-    "def candidate(x):\n    import sys\n    sys.settrace(lambda *_: None)\n    return x + 1 if x == 1 else None",
-}
-"""Candidates that are wrong and pass the strict rule: what they lie to is in their own process.
 
-The answer is tests that call the candidate from another process with plain data.
-"""
+class Lie(NamedTuple):
+    """A candidate that returns what is wrong, and tests in its own process that it passes."""
+
+    candidate: str
+    tests: str = TESTS
+
+
+IN_PROCESS: dict[str, Lie] = {
+    "an __eq__ that is always true": Lie(
+        "class Same(int):\n    def __eq__(self, other): return True\ndef candidate(x): return Same(0)"
+    ),
+    "expected values read from the tests": Lie(
+        "import sys\ndef candidate(x):\n    return [c for c in sys._getframe(1).f_code.co_consts if type(c) is int and c != x][-1]"
+    ),
+    "a patched builtin": Lie(
+        "import builtins\nbuiltins.abs = lambda x: 0\ndef candidate(x): return x",
+        "\nassert abs(candidate(1) - 2) < 1e-6\n",
+    ),
+    "tests that are replaced before they are called": Lie("""
+import sys
+def replace(frame, event, argument):
+    if "check" in frame.f_globals:
+        frame.f_globals["check"] = lambda f: None
+    return replace
+sys._getframe().f_trace = replace
+sys.settrace(replace)
+def candidate(x): return x
+"""),
+}
+"""What no proof of the end refuses. Tests by calls do: what is expected and what compares are in another process."""
 
 
 class Host:
@@ -739,24 +797,26 @@ def _set_token(value: str | None) -> None:
 
 
 @contextlib.contextmanager
-def taken_out(code: str, *, inherits: bool = False) -> Iterator[None]:
+def taken_out(code: str, outside: str = "") -> Iterator[None]:
     """Slots that start now execute `code` (after `TAKE_OUT`) before they isolate themselves.
 
     The pool's self-test would refuse most of them, so it is left out too.
     """
-    starter, environment = slot_module._STARTER, slot_module._ENVIRONMENT
-    check_isolation = pool_module.check_isolation
-    head, call, tail = starter.partition("server.main(")
+    head, call, tail = slot_module._STARTER.partition("server.main(")
     assert call, "the fork server is started in another way"
     prefix = f"exec({TAKE_OUT + code!r}); ".replace("{", "{{").replace("}", "}}")
-    slot_module._STARTER = head + prefix + call + tail
-    slot_module._ENVIRONMENT = {**os.environ, **environment} if inherits else environment
-    pool_module.check_isolation = lambda slot: None  # type: ignore[assignment]
-    try:
+    with contextlib.ExitStack() as patches:
+
+        def patch(module: object, name: str, value: object) -> None:
+            patches.enter_context(mock.patch.object(module, name, value))
+
+        patch(slot_module, "_STARTER", head + prefix + call + tail)
+        patch(pool_module, "check_isolation", lambda slot: None)
+        if outside == "environment":
+            patch(slot_module, "_ENVIRONMENT", {**os.environ, **slot_module._ENVIRONMENT})
+        if outside == "memory":
+            patch(request, "_SLOT_MB", 1 << 20)
         yield
-    finally:
-        slot_module._STARTER, slot_module._ENVIRONMENT = starter, environment
-        pool_module.check_isolation = check_isolation
 
 
 def new_pool(timeout_s: float) -> Pool:
@@ -769,24 +829,25 @@ def attempt(attack: Attack, host: Host, pool: Pool) -> tuple[Outcome | Literal["
     slots = list(pool._slots)
     verdicts = []
     for source in attack.programs:
-        ((_, verdict),) = pool.run([Program(attack.language, host.fill_in(source))])
+        program = source if isinstance(source, Program) else Program(attack.language, host.fill_in(source))
+        ((_, verdict),) = pool.run([program])
         verdicts.append(verdict)
     last = verdicts[-1]
-    output = "".join(v.stdout + v.stderr for v in verdicts)
-    if pool._slots != slots or "REACHED" in output or last.strict_status == attack.succeeded:
+    said = {line for v in verdicts for line in (v.stdout + "\n" + v.stderr).splitlines()}
+    lost = pool._slots != slots
+    if attack.succeeded in said | {last.strict_status} | ({LOST} if lost else set()):
         return "succeeded", verdicts
-    if "ABSENT" in output:
+    if "ABSENT" in said:
         return "impossible", verdicts
-    return "contained" if last.strict_status == attack.contained else "unclear", verdicts
+    is_contained = last.strict_status == attack.contained and not lost and "REACHED" not in said
+    return "contained" if is_contained else "unclear", verdicts
 
 
-def attempt_without_defence(
-    attack: Attack, host: Host
-) -> tuple[Outcome | Literal["unclear"], list[Verdict]]:
+def attempt_without_defence(attack: Attack, host: Host) -> tuple[Outcome | Literal["unclear"], list[Verdict]]:
     """Run `attack` in a slot of its own that lacks the defence which the attack names."""
     if attack.by == ("ordinary user" if os.geteuid() == 0 else "root"):
         return "impossible", []
-    with taken_out(host.fill_in(attack.without), inherits=attack.inherits), new_pool(attack.timeout_s) as pool:
+    with taken_out(host.fill_in(attack.without), attack.outside), new_pool(attack.timeout_s) as pool:
         return attempt(attack, host, pool)
 
 
@@ -794,7 +855,7 @@ def attacks_of_this_machine() -> dict[str, Attack]:
     """All but those whose system calls have other numbers here."""
     if platform.machine() == "x86_64":
         return ATTACKS
-    return {name: attack for name, attack in ATTACKS.items() if "syscall(" not in attack.programs[0]}
+    return {name: attack for name, attack in ATTACKS.items() if "syscall(" not in str(attack.programs)}
 
 
 def table() -> str:
@@ -822,7 +883,9 @@ def become(uid: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--uid", type=int)
     parser.add_argument("attacks", nargs="*")
