@@ -3,7 +3,7 @@
 
     python tests/execution/attacks.py             run every attack, with its defence and without it
     python tests/execution/attacks.py --table     the table of docs/security.md
-    python tests/execution/attacks.py --uid 1000  as root: run them as that user
+    python tests/execution/ordinary_user.py attacks.py   the same as an ordinary user, if root calls
 
 An attack that is contained proves little by itself: it may be a program that does nothing. So each is also run
 in a slot without the defence that it names, and must succeed there. Attacks are bounded (150 forks, 64 MB, a
@@ -20,7 +20,6 @@ import os
 import platform
 import shutil
 import socket
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -116,10 +115,11 @@ def end_child_only(signal_number):
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0.0
     server.end_all = end
 
-def isolate_nothing():  # without a pid namespace of its own, a slot must not kill all or wipe /tmp
+def isolate_nothing():  # a slot that sees the host's processes and /tmp must not kill, count or wipe them
     isolation.enter = lambda *_: None
     end_child_only(signal.SIGKILL)
     server.wipe = lambda directory: True
+    server._memory_bytes = lambda: 0
 """
 
 ATTEMPT = """
@@ -870,31 +870,16 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def become(uid: int) -> None:
-    """Go on as an ordinary user, with an interpreter that this user may start."""
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-    import ctypes
-
-    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # dumpable again, as any user's process
-    if not os.access(sys._base_executable, os.X_OK):  # type: ignore[attr-defined]
-        sys._base_executable = "/usr/bin/python3"  # type: ignore[attr-defined]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--uid", type=int)
     parser.add_argument("attacks", nargs="*")
     arguments = parser.parse_args()
     if arguments.table:
         print(table())
         return
-    if arguments.uid is not None:
-        become(arguments.uid)
     with Host() as host, new_pool(5.0) as patient, new_pool(0.5) as quick:
         for name, attack in attacks_of_this_machine().items():
             if arguments.attacks and name not in arguments.attacks:

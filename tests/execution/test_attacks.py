@@ -2,10 +2,6 @@
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,15 +16,14 @@ from attacks import (
     new_pool,
     table,
 )
+from ordinary_user import run_as_ordinary_user
 
-import rewardranker
 from rewardranker.execution.pool import Pool, Program
 from rewardranker.problems.tests import CallTests
 
 pytestmark = pytest.mark.usefixtures("isolation")
 
-ORDINARY_USER = 61_000
-PARTS = 2
+PARTS = 2  # tests of one file can run side by side
 
 
 @pytest.fixture(scope="module")
@@ -65,28 +60,11 @@ def test_succeeds_without_its_defence(name, host):
 def test_the_table_holds_for_an_ordinary_user_too(part):
     if os.geteuid() != 0:
         pytest.skip("the tests run as one already")
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # which that user can read
-        Path(folder).chmod(0o755)
-        shutil.copytree(Path(rewardranker.__file__).parent, Path(folder, "rewardranker"))
-        shutil.copy(Path(__file__).with_name("attacks.py"), folder)
-        subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
-        done = subprocess.run(
-            [
-                sys.executable,
-                "attacks.py",
-                "--uid",
-                str(ORDINARY_USER),
-                *list(attacks_of_this_machine())[part::PARTS],
-            ],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": folder, "HOME": "/"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    names = list(attacks_of_this_machine())[part::PARTS]
+    done = run_as_ordinary_user("attacks.py", *names, capture_output=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, done.stderr
-    assert len(rows) == len(list(attacks_of_this_machine())[part::PARTS])
+    assert len(rows) == len(names)
     assert [row for row in rows if row["with"] != "contained"] == []
     wrong = [row for row in rows if row["without"] not in ("succeeded", "impossible")]
     assert wrong == []
