@@ -550,6 +550,17 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
         "try:\n    os.setxattr('/tmp', 'user.note', b'x')\nexcept OSError:\n    os.write(1, b'ABSENT')",
         "import ctypes; name = ctypes.create_string_buffer(99); attempt(lambda: ctypes.CDLL(None).listxattr(b'/tmp', name, 99) or -1)",
     ),
+    "files held by messages between sockets": Attack(
+        "leaves something behind", "wiping waits until the kernel has freed them", "leftovers._is_freed = lambda directory: True",
+        tuple(f"""
+import os, socket
+if os.statvfs("/tmp").f_ffree < 1023: print("REACHED")
+a, b = socket.socketpair()
+file = os.open("/tmp", os.O_TMPFILE | os.O_RDWR)
+os.write(file, bytes(15 << 20))
+socket.send_fds(a, [b"x"], [file, a.fileno(), b.fileno()])  # {i}
+""" for i in range(9)),
+    ),
     "orphan daemon": _leaving(
         "all processes are killed", "end_child_only(signal.SIGKILL)",
         "import time\nif os.fork() == 0:\n    os.setsid()\n    os.fork() and os._exit(0)\n    time.sleep(60)", NO_PROCESS_LEFT,
