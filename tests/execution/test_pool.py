@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -115,6 +116,18 @@ def test_what_comes_again_later_is_not_run_again():
         programs = (Program("python", s) for s in [source, "", "1", "2", source])
         verdicts = [v for _, v in pool.run(programs, in_order=True)]
     assert verdicts[0] is verdicts[4]
+
+
+def test_slots_can_be_started_beside_threads():
+    stop = threading.Event()
+    threads = [threading.Thread(target=stop.wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        with Pool(workers=1) as pool:
+            assert [v.strict_status for _, v in pool.run([Program("py", "print(1)")])] == ["passed"]
+    finally:
+        stop.set()
 
 
 def kill_slots() -> None:

@@ -27,6 +27,7 @@ from rewardranker.execution.sandbox.request import (
 )
 
 _START_S = 30.0
+_ENVIRONMENT = {"PYTHONHASHSEED": "0"}  # nothing of ours: a program finds it on the fork server's stack
 _STARTER = (
     "import sys; sys.path.append({root!r}); "
     "from rewardranker.execution.sandbox import isolation, server; "
@@ -84,7 +85,7 @@ class Slot:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={"PYTHONHASHSEED": "0"},
+                env=_ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches the client, which then ends the slots
             )

@@ -53,7 +53,19 @@ int __wrap_main(int argc, char **argv, char **envp) {
 )
 
 _C_HEADERS = (
-    *("assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "limits", "locale", "math", "setjmp"),
+    *(
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+    ),
     *("signal", "stdarg", "stddef", "stdint", "stdio", "stdlib", "string", "time", "wchar", "wctype"),
 )
 _HEADERS = (
