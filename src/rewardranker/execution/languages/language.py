@@ -107,7 +107,7 @@ class Language:
         ]
 
     def version(self) -> str:
-        """Version of the toolchain that is here, for people."""
+        """Version of the toolchain that is here: the first in what its command prints, and what that is "on"."""
         done = subprocess.run(
             self.version_command,
             capture_output=True,
@@ -116,8 +116,8 @@ class Language:
             env={"PATH": PATH, "HOME": "/"},
             stdin=subprocess.DEVNULL,
         )
-        found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
-        return found[0] if found else ""
+        found = re.search(r"\d+(\.\d+)+[^\s()]*( on .*)?", done.stdout + done.stderr)
+        return found[0].strip() if found else ""
 
 
 def node_modules() -> Path:

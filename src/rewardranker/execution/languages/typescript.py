@@ -6,6 +6,7 @@ from rewardranker.execution.languages.javascript import ERROR_LINE, LAUNCHER, LO
 from rewardranker.execution.languages.language import Language, Prebuilt, node_modules, npm
 
 _SERVICE = Path(__file__).parents[1] / "compilers" / "services" / "typescript.js"
+_VERSIONS = f"require('{node_modules()}/typescript/package.json').version + ' on node ' + process.version"
 _ARGUMENTS = ("--target", "esnext", "program.ts")
 # A snapshot can only be used with the flags that it was made with. Half of the usual stack, because what has
 # become machine code needs less of it: what overflows in a fresh compiler overflows in this one.
@@ -14,7 +15,7 @@ _NODE = ("node", "--stack-size=492", "--max-old-space-size=512", "--initial-old-
 TYPESCRIPT = Language(
     name="typescript",
     tools=(NODE, npm("typescript", "5.9.3"), LODASH),
-    version_command=("node", str(node_modules() / "typescript/bin/tsc"), "--version"),
+    version_command=("node", "-p", _VERSIONS),
     files=lambda source, _: {"program.ts": source, "launcher.js": LAUNCHER},
     build=("node", "/node_modules/typescript/bin/tsc", *_ARGUMENTS),
     warm=(*_NODE, "--snapshot-blob", "{prebuilt}/snapshot.blob"),
