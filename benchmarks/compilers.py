@@ -4,9 +4,9 @@
 
 PROGRAMS.jsonl (or .jsonl.gz; several files may be given) holds `language` and `program`, as `rewardranker
 execute` takes them. Each program is compiled by the cold command and by the warm compiler (C++: with what
-`build_options` adds), both in sandboxes. CPU is that of every process and thread of a compilation. What the first
-program costs a warm compiler, whose machine code has yet to be made, is in its mean; what it takes to start,
-and to be prepared once for all, is told apart.
+`build_options` adds), both in sandboxes. CPU is that of every process and thread of a compilation. What the
+first program costs a warm compiler, whose machine code has yet to be made, is in its mean; what it takes to
+start, and to be prepared once for all, is told apart.
 """
 
 import argparse
