@@ -1,87 +1,9 @@
-"""Cold and warm builds of the same program, side by side."""
+"""Cold and warm compilers; without isolation (`isolation`) nothing is run."""
 
-import hashlib
-import secrets
-import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import pytest
-
-from rewardranker.execution.compilers.compiler import Built, Compiler, CompilerFailedError
-from rewardranker.execution.compilers.prebuilt import fill_in, prepare
-from rewardranker.execution.judging import judge
-from rewardranker.execution.languages import find_language
-from rewardranker.execution.languages.language import Language
-from rewardranker.execution.sandbox.isolation import PATH
-from rewardranker.execution.sandbox.server import NOT_STARTED, Job
-from rewardranker.execution.slot import Outcome, Slot
-from rewardranker.execution.verdict import Verdict
-
-KEPT_BYTES = 8192
-_LIST = ("sh", "-c", "find . -type f -exec sha256sum {} + | sort -k 2")
-
-
-@dataclass(frozen=True)
-class Build:
-    """What a build said and made: hash by name of every file that is there afterwards."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-    files: dict[str, str]
-
-    def without_order(self) -> "Build":
-        return self
-
-
-def toolchain(name: str) -> Language:
-    """The language `name`, prepared; the test is skipped where its tools are missing."""
-    language = find_language(name)
-    assert language is not None
-    if missing := [tool for tool in language.missing() if not tool.needed_by]:
-        pytest.skip(f"{name} needs {missing[0].name}: make toolchains, or {missing[0].install}")
-    prepare(language)
-    return language
-
-
-def encoded_files(language: Language, source: str, key: str = "") -> dict[str, bytes]:
-    files = language.files(source, key).items()
-    return {name: text.encode("utf-8", "surrogatepass") for name, text in files}
-
-
-class Cold:
-    """Builds and runs programs as the pool does, in one slot."""
-
-    def __init__(self) -> None:
-        self._slot = Slot()
-        self._slot.wait_until_ready()
-
-    def close(self) -> None:
-        self._slot.close()
-
-    def build(self, language: Language, source: str) -> Build:
-        outcome = self._run(language, source, list(language.build), list(_LIST))
-        stdout, stderr = (b.decode(errors="replace") for b in (outcome.stdout, outcome.stderr))
-        if outcome.steps == NOT_STARTED:
-            return Build(outcome.returncode, stdout, stderr, {})
-        assert outcome.returncode == 0
-        lines = (line.split("  ./") for line in stdout.splitlines())
-        return Build(0, "", "", {name: digest for digest, name in lines})
-
-    def verdict(self, language: Language, source: str, options: tuple[str, ...] = ()) -> Verdict:
-        build = [*language.build, *fill_in(options, language)]
-        run = [part.replace("{memory_mb}", "512") for part in language.run]
-        return judge(language, self._run(language, source, build, run), 10.0, 512)
-
-    def _run(self, language: Language, source: str, build: list[str], run: list[str]) -> Outcome:
-        key = secrets.token_hex(16)
-        files = encoded_files(language, source, key)
-        lengths = [(name, len(content)) for name, content in files.items()]
-        reserves, in_files = language.reserves_memory, language.key_is_in_files
-        job = Job(lengths, build, run, dict(language.environment), reserves, key, not in_files)
-        self._slot.send(b"".join(files.values()), 10.0, 512, job)
-        return self._slot.receive(600.0)
+from builds import Build, Cold, Warm, toolchain
 
 
 @pytest.fixture(scope="module")
@@ -89,44 +11,6 @@ def cold(isolation: None) -> Iterator[Cold]:
     cold = Cold()
     yield cold
     cold.close()
-
-
-class Warm:
-    """A compiler that is replaced when it is worn, as a pool would."""
-
-    def __init__(self, language: Language) -> None:
-        self.language = language
-        self.compiler: Compiler | None = None
-
-    def compile(self, source: str) -> Built:
-        """Raises CompilerFailedError where the cold compiler must go on."""
-        if self.compiler is None or self.compiler.is_worn:
-            self.close()
-            self.compiler = Compiler(self.language)
-            self.compiler.wait_until_ready()
-        self.compiler.send(encoded_files(self.language, source))
-        return self.compiler.receive()
-
-    def build(self, source: str) -> Build | None:
-        """None: left to the cold compiler."""
-        try:
-            built = self.compile(source)
-        except CompilerFailedError:
-            return None
-        files = {}
-        if built.returncode == 0:
-            files = {**encoded_files(self.language, source), **built.files}
-        return Build(
-            returncode=built.returncode,
-            stdout=_kept(built.stdout) if built.returncode else "",
-            stderr=_kept(built.stderr) if built.returncode else "",
-            files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-        )
-
-    def close(self) -> None:
-        if self.compiler is not None:
-            self.compiler.close()
-            self.compiler = None
 
 
 @pytest.fixture(scope="module")
@@ -137,22 +21,26 @@ def warm(request: pytest.FixtureRequest, isolation: None) -> Iterator[Warm]:
     warm.close()
 
 
-@pytest.fixture
-def compare(cold: Cold, warm: Warm) -> Callable[[str], Build | None]:
-    """Builds a program both ways and asserts that all is the same; what was built, None if it was left to cold."""
+@pytest.fixture(scope="module")
+def plain(request: pytest.FixtureRequest, warm: Warm) -> tuple[str, Build | None]:
+    """The program PLAIN of the test file and what it becomes when nothing was compiled before."""
+    return request.module.PLAIN, warm.build(request.module.PLAIN)
 
-    def compare_one(source: str) -> Build | None:
+
+@pytest.fixture
+def compare(cold: Cold, warm: Warm, plain: tuple[str, Build | None]) -> Callable[..., Build | None]:
+    """Builds a program both ways and asserts that all is the same, and that it leaves nothing to the next.
+
+    Returns what was built, None if it was left to the cold compiler.
+    """
+
+    def compare_one(source: str, *, against_cold: bool = False) -> Build | None:
         built = warm.build(source)
-        if built is not None:
+        if built is not None and against_cold:
             assert built == cold.build(warm.language, source)
+        next_source, expected = plain
+        assert expected is not None
+        assert warm.build(next_source) == expected
         return built
 
     return compare_one
-
-
-def _kept(text: bytes) -> str:
-    return text[:KEPT_BYTES].decode(errors="replace")
-
-
-def has_command(name: str) -> bool:
-    return shutil.which(name, path=PATH) is not None

@@ -179,6 +179,8 @@ class Compiler:
                 files[str(reply[at - n_content - n_name : at - n_content], "utf-8")] = bytes(
                     reply[at - n_content : at]
                 )
+            if at != length:
+                raise ValueError("its reply has the wrong length")
             before, self._cpu_s = self._cpu_s, self._cpu_clock()
         self._is_busy = False
         self._n_compiled += 1

@@ -5,9 +5,9 @@ and sends the key when that has returned 0. After the program's last line, `asse
 <assert.h> makes it, `main` no macro, and a failed assertion must reach a function that can't be redefined:
 otherwise the program does not compile.
 
-Where a program begins by including <bits/stdc++.h>, nothing before it but other standard headers, that header is
-included first of all, precompiled. Its folder goes before the system's; should it be gone, the system's header
-is read in its place.
+Where a program begins by including <bits/stdc++.h>, nothing before it but other standard headers, that header
+is included first of all, precompiled. Its folder goes before the system's; should it be gone, the system's
+header is read in its place.
 """
 
 import re

@@ -8,8 +8,9 @@
 // service. Everything else is made anew as tsc makes it, from files in /tmp.
 //
 // tsc checks the declaration files too, with every program. Here they are checked only where a program could
-// change them: where it declares a name that one of them declares, or adds to the global scope or to a module. A
-// program that takes in other files is declined. An exception, such as a stack overflow, ends the process.
+// change them: where it declares a name that one of them declares, or adds to the global scope or to a module. So
+// they are where a message names a union: its members come in the order in which they were met. A program that
+// takes in other files is declined. An exception, such as a stack overflow, ends the process.
 'use strict';
 const fs = require('fs');
 const v8 = require('v8');
@@ -36,19 +37,26 @@ function loadCompiler() {
 }
 
 function compile(addToLibrary) {
+  const narrow = compileOnce(addToLibrary, true);
+  return narrow.isNarrow && / [|&] /.test(narrow.diagnostics) ? compileOnce(addToLibrary, false) : narrow;
+}
+
+function compileOnce(addToLibrary, mayBeNarrow) {
   const host = ts.createCompilerHost(options);
   const readSourceFile = host.getSourceFile;
   host.jsDocParsingMode = ts.JSDocParsingMode.ParseForTypeErrors; // as tsc
   host.getCurrentDirectory = () => '/tmp';
   host.resolveLibrary = () => ({ resolvedModule: undefined }); // no package replaces a declaration file
-  host.getSourceFile = (path, ...rest) => library.get(path) || addToLibrary(path, ...rest) || readSourceFile(path, ...rest);
+  host.getSourceFile = (path, ...rest) =>
+    library.get(path) || addToLibrary(path, ...rest) || readSourceFile(path, ...rest);
   const written = new Map();
   host.writeFile = (path, text) => written.set(path, text);
   const all = ts.createProgram({ rootNames: fileNames, options, host });
-  const checker = all.getTypeChecker(); // binds the files
+  all.getTypeChecker(); // binds the files
   const sourceFile = all.getSourceFile(program);
-  const others = all.getSourceFiles().filter((file) => file !== sourceFile && library.get(file.fileName) !== file);
-  const checked = sourceFile && !changesLibrary(sourceFile) ? sourceFile : undefined;
+  const isForeign = (file) => file !== sourceFile && library.get(file.fileName) !== file;
+  const isNarrow = mayBeNarrow && !changesLibrary(sourceFile);
+  const checked = isNarrow ? sourceFile : undefined;
   const narrowed = {
     ...all,
     getSyntacticDiagnostics: () => all.getSyntacticDiagnostics(checked),
@@ -56,10 +64,12 @@ function compile(addToLibrary) {
     emit: () => all.emit(checked),
   };
   let diagnostics = '';
-  const report = (diagnostic) => { diagnostics += ts.formatDiagnostic(diagnostic, host); };
+  const report = (diagnostic) => {
+    diagnostics += ts.formatDiagnostic(diagnostic, host);
+  };
   const status = ts.emitFilesAndReportErrorsAndGetExitStatus(narrowed, report);
-  const declined = !sourceFile || others.length > 0 || [...written.keys()].some((path) => path !== output);
-  return { declined, status, diagnostics, written };
+  const declined = all.getSourceFiles().some(isForeign) || [...written.keys()].some((path) => path !== output);
+  return { declined, status, diagnostics, written, isNarrow };
 }
 
 function changesLibrary(sourceFile) {
