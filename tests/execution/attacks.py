@@ -9,7 +9,8 @@ An attack that is contained proves little by itself: it may be a program that do
 in a slot without the defence that it names, and must succeed there. Attacks are bounded (150 forks, 64 MB, a
 second or two, signal 0), so that success harms nothing.
 
-What the strict rule can't refuse, because tests and candidate share a process, is `IN_PROCESS`.
+Candidates that lie to tests in their own process (an `__eq__` that is always true, expected values read from the
+caller) are no attack on the sandbox, and nothing in it refuses them: tests by calls do, see `test_steps.py`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 from unittest import mock
 
 from rewardranker.execution import pool as pool_module
@@ -717,38 +718,6 @@ for n in os.listdir("/proc/self/fd"):
     except OSError: pass
 os._exit(0)"""),
 }  # fmt: skip
-
-
-class Lie(NamedTuple):
-    """A candidate that returns what is wrong, and tests in its own process that it passes."""
-
-    candidate: str
-    tests: str = TESTS
-
-
-IN_PROCESS: dict[str, Lie] = {
-    "an __eq__ that is always true": Lie(
-        "class Same(int):\n    def __eq__(self, other): return True\ndef candidate(x): return Same(0)"
-    ),
-    "expected values read from the tests": Lie(
-        "import sys\ndef candidate(x):\n    return [c for c in sys._getframe(1).f_code.co_consts if type(c) is int and c != x][-1]"
-    ),
-    "a patched builtin": Lie(
-        "import builtins\nbuiltins.abs = lambda x: 0\ndef candidate(x): return x",
-        "\nassert abs(candidate(1) - 2) < 1e-6\n",
-    ),
-    "tests that are replaced before they are called": Lie("""
-import sys
-def replace(frame, event, argument):
-    if "check" in frame.f_globals:
-        frame.f_globals["check"] = lambda f: None
-    return replace
-sys._getframe().f_trace = replace
-sys.settrace(replace)
-def candidate(x): return x
-"""),
-}
-"""What no proof of the end refuses. Tests by calls do: what is expected and what compares are in another process."""
 
 
 class Host:
