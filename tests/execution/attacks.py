@@ -547,7 +547,7 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
         "try:\n    for i in range(5000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
     ),
     "an attribute of /tmp": _leaving(
-        "/tmp is wiped", "os.listxattr = lambda path: []",
+        "/tmp is wiped, and nothing takes up space in it", "os.listxattr = lambda path: []; leftovers._is_freed = lambda directory: True",
         "try:\n    os.setxattr('/tmp', 'user.note', b'x')\nexcept OSError:\n    os.write(1, b'ABSENT')",
         "import ctypes; name = ctypes.create_string_buffer(99); attempt(lambda: ctypes.CDLL(None).listxattr(b'/tmp', name, 99) or -1)",
     ),
@@ -741,7 +741,10 @@ class Host:
             listener = self._exits.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(address)
             listener.listen(128)
-        threading.Thread(target=_echo, args=(udp,), daemon=True).start()
+        echo = threading.Thread(target=_echo, args=(udp,))
+        echo.start()
+        self._exits.callback(echo.join)
+        self._exits.callback(udp.sendto, b"", udp.getsockname())
         before = os.environ.get("TEST_TOKEN")
         os.environ["TEST_TOKEN"] = SECRET
         self._exits.callback(_set_token, before)
@@ -764,10 +767,12 @@ class Host:
 
 
 def _echo(udp: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # closed: the end
-        while True:
-            question, address = udp.recvfrom(512)
-            udp.sendto(question, address)
+    """Answer every question with itself, until an empty one comes."""
+    while True:
+        question, address = udp.recvfrom(512)
+        if not question:
+            return
+        udp.sendto(question, address)
 
 
 def _set_token(value: str | None) -> None:
