@@ -9,7 +9,8 @@ An attack that is contained proves little by itself: it may be a program that do
 in a slot without the defence that it names, and must succeed there. Attacks are bounded (150 forks, 64 MB, a
 second or two, signal 0), so that success harms nothing.
 
-What the strict rule can't refuse, because tests and candidate share a process, is `IN_PROCESS`.
+Candidates that lie to tests in their own process (an `__eq__` that is always true, expected values read from the
+caller) are no attack on the sandbox, and nothing in it refuses them: tests by calls do, see `test_steps.py`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 from unittest import mock
 
 from rewardranker.execution import pool as pool_module
@@ -546,7 +547,7 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
         "try:\n    for i in range(5000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
     ),
     "an attribute of /tmp": _leaving(
-        "/tmp is wiped", "os.listxattr = lambda path: []",
+        "/tmp is wiped, and nothing takes up space in it", "os.listxattr = lambda path: []; leftovers._is_freed = lambda directory: True",
         "try:\n    os.setxattr('/tmp', 'user.note', b'x')\nexcept OSError:\n    os.write(1, b'ABSENT')",
         "import ctypes; name = ctypes.create_string_buffer(99); attempt(lambda: ctypes.CDLL(None).listxattr(b'/tmp', name, 99) or -1)",
     ),
@@ -719,38 +720,6 @@ os._exit(0)"""),
 }  # fmt: skip
 
 
-class Lie(NamedTuple):
-    """A candidate that returns what is wrong, and tests in its own process that it passes."""
-
-    candidate: str
-    tests: str = TESTS
-
-
-IN_PROCESS: dict[str, Lie] = {
-    "an __eq__ that is always true": Lie(
-        "class Same(int):\n    def __eq__(self, other): return True\ndef candidate(x): return Same(0)"
-    ),
-    "expected values read from the tests": Lie(
-        "import sys\ndef candidate(x):\n    return [c for c in sys._getframe(1).f_code.co_consts if type(c) is int and c != x][-1]"
-    ),
-    "a patched builtin": Lie(
-        "import builtins\nbuiltins.abs = lambda x: 0\ndef candidate(x): return x",
-        "\nassert abs(candidate(1) - 2) < 1e-6\n",
-    ),
-    "tests that are replaced before they are called": Lie("""
-import sys
-def replace(frame, event, argument):
-    if "check" in frame.f_globals:
-        frame.f_globals["check"] = lambda f: None
-    return replace
-sys._getframe().f_trace = replace
-sys.settrace(replace)
-def candidate(x): return x
-"""),
-}
-"""What no proof of the end refuses. Tests by calls do: what is expected and what compares are in another process."""
-
-
 class Host:
     """What an attacker would like to reach on this machine."""
 
@@ -772,7 +741,10 @@ class Host:
             listener = self._exits.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(address)
             listener.listen(128)
-        threading.Thread(target=_echo, args=(udp,), daemon=True).start()
+        echo = threading.Thread(target=_echo, args=(udp,))
+        echo.start()
+        self._exits.callback(echo.join)
+        self._exits.callback(udp.sendto, b"", udp.getsockname())
         before = os.environ.get("TEST_TOKEN")
         os.environ["TEST_TOKEN"] = SECRET
         self._exits.callback(_set_token, before)
@@ -795,10 +767,12 @@ class Host:
 
 
 def _echo(udp: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # closed: the end
-        while True:
-            question, address = udp.recvfrom(512)
-            udp.sendto(question, address)
+    """Answer every question with itself, until an empty one comes."""
+    while True:
+        question, address = udp.recvfrom(512)
+        if not question:
+            return
+        udp.sendto(question, address)
 
 
 def _set_token(value: str | None) -> None:

@@ -71,7 +71,7 @@ seen = {
     "modules": sorted(sys.modules),
     "builtins": sorted(dir(__builtins__)),
     "oom": open("/proc/self/oom_score_adj").read(),
-    "keys": len(open("/proc/keys").readlines()) if os.path.exists("/proc/keys") else 0,
+    "keys": [l for l in open("/proc/keys") if "fuzzed" in l] if os.path.exists("/proc/keys") else [],  # all of the user's, of other slots too
     "descriptors' kinds": [os.readlink(f"/proc/self/fd/{n}").partition(":")[0] for n in (0, 1, 2, 63)],
 }
 expected, said = $EXPECTED, {}
@@ -125,6 +125,8 @@ _PYTHON = [
     "for _ in range(30): system_call(r.choice([157, 157, 72, 16, 9, 10, 11, 25, 28, 149, 151, 160, 302]))",
     "in_child(lambda: [system_call() for _ in range(200)])",
     "for n in (9, 10, 25, 218, 273, 334, 158, 157): in_child(lambda: system_call(n))",
+    "for n in (29, 64, 68): libc.syscall(ctypes.c_long(n), 42, r.choice([1, 4096]) if n != 68 else 0o1666, 0o1666)",
+    "libc.syscall(ctypes.c_long(240), b'left', 66, 0o600, None); libc.syscall(ctypes.c_long(248), b'user', b'fuzzed', b'x', ctypes.c_long(1), ctypes.c_long(-4))",
     # files
     "for _ in range(r.randrange(60)): attempt(os.mkdir, name(), r.choice([0, 0o777, 0o111]))",
     "for _ in range(r.randrange(60)): attempt(os.symlink, r.choice(['/', '/usr', '/tmp', '..', '/proc/1', 'x' * 200]), name())",
@@ -172,6 +174,7 @@ _PYTHON = [
     "attempt(os.sched_setscheduler, 0, os.SCHED_IDLE, os.sched_param(0)); attempt(os.sched_setscheduler, 1, os.SCHED_IDLE, os.sched_param(0))",
     "x = attempt(bytearray, r.choice([1 << 20, 1 << 27, 1 << 40]))",
     "import mmap\nkept = [attempt(mmap.mmap, -1, 1 << r.choice([20, 26])) for _ in range(r.randrange(30))]",
+    "import resource\nattempt(resource.prlimit, 1, resource.RLIMIT_SIGPENDING, (200, 200)); attempt(os.setpriority, os.PRIO_PROCESS, 1, 5); attempt(os.sched_setaffinity, 1, {0})",
     # outputs
     "attempt(os.write, 1, os.urandom(r.choice([1, 5000, 300_000])))",
     "attempt(print, '\\ud800\\x00\\x1b[2J' * 9); attempt(os.write, 2, b'\\xff' * 9000)",

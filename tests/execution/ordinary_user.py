@@ -34,7 +34,7 @@ def run_as_ordinary_user(script: str, *arguments: str, **options: object) -> sub
         return subprocess.run(
             [sys.executable, folder / Path(__file__).name, "--as-user", script, *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": name, "HOME": "/var/tmp"},
+            env={**os.environ, "PYTHONPATH": name, "HOME": name, "XDG_CACHE_HOME": f"{name}/cache"},
             text=True,
             check=False,
             **options,  # type: ignore[call-overload]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from attacks import (
     ATTACKS,
-    IN_PROCESS,
     Host,
     attacks_of_this_machine,
     attempt,
@@ -18,8 +17,7 @@ from attacks import (
 )
 from ordinary_user import run_as_ordinary_user
 
-from rewardranker.execution.pool import Pool, Program
-from rewardranker.problems.tests import CallTests
+from rewardranker.execution.pool import Pool
 
 pytestmark = pytest.mark.usefixtures("isolation")
 
@@ -69,18 +67,6 @@ def test_the_table_holds_for_an_ordinary_user_too(part):
     wrong = [row for row in rows if row["without"] not in ("succeeded", "impossible")]
     assert wrong == []
     assert sum(row["without"] == "succeeded" for row in rows) > 0.9 * len(rows)
-
-
-@pytest.mark.parametrize("name", IN_PROCESS)
-def test_tests_in_the_candidates_process_can_be_lied_to_and_calls_cannot(name, pool):
-    candidate, tests = IN_PROCESS[name]
-    calls = CallTests.of("candidate", [((1,), 2)])
-    verdicts = dict(
-        pool(5.0).run(
-            [Program("python", candidate + tests), Program("python", candidate, calls)], in_order=True
-        )
-    )
-    assert [verdicts[i].strict_status for i in range(2)] == ["passed", "failed"], verdicts
 
 
 def test_the_page_on_security_shows_the_table():

@@ -130,6 +130,14 @@ def test_slots_can_be_started_beside_threads():
         stop.set()
 
 
+def test_memory_that_a_program_took_before_its_timeout_is_not_held_against_the_next():
+    bomb = "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        x = b'x' * (200 << 20); time.sleep(60)\n"
+    with Pool(timeout_s=1.0, memory_mb=256, workers=1) as pool:
+        (_, first), (_, second) = pool.run([Program("python", f"{bomb}time.sleep(60)"), Program("python", "")])
+    assert first.strict_status in ("timeout", "failed")  # failed: without a control group it ends at once
+    assert second.passed, second
+
+
 def kill_slots() -> None:
     for pid in slot_processes(os.getpid()):
         with contextlib.suppress(ProcessLookupError):  # it ended with the one before
@@ -234,7 +242,9 @@ def test_without_a_sandbox_nothing_is_run(monkeypatch):
 
 
 def test_a_sandbox_that_leaks_is_refused(monkeypatch):
-    starter = slot_module._STARTER.replace("server.main(", "isolation._new_root = len; server.main(")
+    # /tmp is the host's then: it must not be wiped.
+    leaking = "isolation._new_root = len; server.wipe = lambda directory: True; server.main("
+    starter = slot_module._STARTER.replace("server.main(", leaking)
     monkeypatch.setattr(slot_module, "_STARTER", starter)
     with pytest.raises(UserError, match="self-test: a program in it reached host files"):
         execute([Program("python", "")])

@@ -124,6 +124,9 @@ FOOLS_INSIDE = {
     "equal to all, and a number": "class E(int):\n    def __eq__(self, other): return True\ndef f(x): return E(7)",
     "reads what is expected": "import sys\ndef f(x):\n    code = sys._getframe(1).f_code\n    return [c for c in code.co_consts if isinstance(c, int) and c == x + 1][0]",
     "searches the memory for it": "import gc\ndef f(x):\n    return next(c for o in gc.get_objects() if type(o).__name__ == 'function' and o.__name__ == 'check' for c in o.__code__.co_consts if c == x + 1)",
+    "replaces the tests": "import sys\ndef replace(frame, event, argument):\n"
+    "    if 'check' in frame.f_globals: frame.f_globals['check'] = lambda f: None\n    return replace\n"
+    "sys._getframe().f_trace = replace\nsys.settrace(replace)\ndef f(x): return x",
 }  # fmt: skip
 
 
@@ -135,6 +138,13 @@ def test_what_fools_the_tests_inside_does_not_fool_those_outside(pool, trick):
     assert fooled.passed, fooled.stderr
     assert judged.strict_status == "failed"
     assert judged.failed_test == 0
+
+
+def test_a_patched_builtin_fools_only_tests_inside(pool):
+    candidate = "import builtins\nbuiltins.abs = lambda x: 0\ndef f(x): return x"
+    inside = Program("python", candidate + "\nassert abs(f(1) - 2) < 1e-6")
+    fooled, judged = run(pool, inside, Program("python", candidate, CallTests.of("f", [((1,), 2)])))
+    assert (fooled.strict_status, judged.strict_status) == ("passed", "failed")
 
 
 LIES = {

@@ -158,7 +158,8 @@ class Slot:
                 return Outcome(MEMORY, STARTED, -9, b"", b"", b"", 0.0, 0.0)
             raise
         self.is_worn = bool(worn)
-        if limit != TIME and self._cgroup is not None and self._cgroup.was_exceeded():
+        exceeded = self._cgroup is not None and self._cgroup.was_exceeded()  # asked each time, or the next pays
+        if exceeded and limit != TIME:
             limit = MEMORY
         n_out, n_err, _ = lengths
         stdout, stderr, returned = output[:n_out], output[n_out : n_out + n_err], output[n_out + n_err :]
