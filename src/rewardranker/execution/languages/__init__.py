@@ -11,6 +11,7 @@ from rewardranker.execution.languages.lua import LUA
 from rewardranker.execution.languages.perl import PERL
 from rewardranker.execution.languages.php import PHP
 from rewardranker.execution.languages.python import PYTHON
+from rewardranker.execution.languages.r import R
 from rewardranker.execution.languages.ruby import RUBY
 from rewardranker.execution.languages.rust import RUST
 from rewardranker.execution.languages.typescript import TYPESCRIPT
@@ -18,7 +19,7 @@ from rewardranker.problems.languages import canonical_language
 
 USUAL = (PYTHON, CPP, JAVA, PHP, TYPESCRIPT, CSHARP, BASH, JAVASCRIPT, RUBY)
 """Those whose toolchains `make toolchains` installs when it is not told which."""
-LANGUAGES = (*USUAL, GO, RUST, PERL, LUA)
+LANGUAGES = (*USUAL, GO, RUST, PERL, LUA, R)
 
 
 def find_language(name: str) -> Language | None:

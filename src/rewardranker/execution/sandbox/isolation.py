@@ -39,11 +39,11 @@ _LAST_CAPABILITY = 63
 
 _NOBODY = 65534
 _SYSTEM = ("bin", "sbin", "lib", "lib64")  # links into /usr on most systems
-_SETTINGS = ("alternatives", "java-*", "mono", "php")  # in /etc: programs of /usr do not work without
+_SETTINGS = ("R", "alternatives", "java-*", "mono", "php")  # in /etc: programs of /usr do not work without
 PATH = "/usr/local/bin:/usr/bin:/bin"
 NODE_MODULES = "/node_modules"
 """Where programs see the npm packages: node looks there for those of /tmp/program.js."""
-MAX_FILES = 64
+MAX_FILES = 256  # R does not start with fewer
 _MAX_PROCESSES = 64
 _TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
 
