@@ -23,7 +23,11 @@ from rewardranker.problems.rows import Record, validate
 
 _STATUS = {"passed": "OK", "failed": "Exception", "syntax_error": "SyntaxError", "timeout": "Timeout"}
 _NODE_FAILURES = (("ERR_ASSERTION", "AssertionError"), ("ReferenceError", "ReferenceError"))
-_NAMED_FAILURES = {"javascript": _NODE_FAILURES, "typescript": _NODE_FAILURES}
+_NAMED_FAILURES = {
+    "javascript": _NODE_FAILURES,
+    "typescript": _NODE_FAILURES,
+    "ocaml": (("Assert_failure", "AssertionError"),),
+}
 """A word in stderr that makes an Exception something more precise, as upstream's evaluators have it."""
 
 

@@ -8,6 +8,7 @@ from rewardranker.execution.languages.java import JAVA
 from rewardranker.execution.languages.javascript import JAVASCRIPT
 from rewardranker.execution.languages.language import Language
 from rewardranker.execution.languages.lua import LUA
+from rewardranker.execution.languages.ocaml import OCAML
 from rewardranker.execution.languages.perl import PERL
 from rewardranker.execution.languages.php import PHP
 from rewardranker.execution.languages.python import PYTHON
@@ -19,7 +20,7 @@ from rewardranker.problems.languages import canonical_language
 
 USUAL = (PYTHON, CPP, JAVA, PHP, TYPESCRIPT, CSHARP, BASH, JAVASCRIPT, RUBY)
 """Those whose toolchains `make toolchains` installs when it is not told which."""
-LANGUAGES = (*USUAL, GO, RUST, PERL, LUA, R)
+LANGUAGES = (*USUAL, GO, RUST, PERL, LUA, R, OCAML)
 
 
 def find_language(name: str) -> Language | None:
