@@ -4,6 +4,7 @@ from rewardranker.execution.languages.bash import BASH
 from rewardranker.execution.languages.cpp import CPP
 from rewardranker.execution.languages.csharp import CSHARP
 from rewardranker.execution.languages.go import GO
+from rewardranker.execution.languages.haskell import HASKELL
 from rewardranker.execution.languages.java import JAVA
 from rewardranker.execution.languages.javascript import JAVASCRIPT
 from rewardranker.execution.languages.language import Language
@@ -20,7 +21,7 @@ from rewardranker.problems.languages import canonical_language
 
 USUAL = (PYTHON, CPP, JAVA, PHP, TYPESCRIPT, CSHARP, BASH, JAVASCRIPT, RUBY)
 """Those whose toolchains `make toolchains` installs when it is not told which."""
-LANGUAGES = (*USUAL, GO, RUST, PERL, LUA, R, OCAML)
+LANGUAGES = (*USUAL, GO, RUST, PERL, LUA, R, OCAML, HASKELL)
 
 
 def find_language(name: str) -> Language | None:
