@@ -1,9 +1,9 @@
 """Lua, with LuaUnit for the programs that load it.
 
 Programs with tests end in `os.exit(lu.LuaUnit.run())`, so `os.exit` is ours: called with success by the
-program's last line, it sends the key, as a line does that the launcher adds. Lua has no access to descriptors:
-lua-posix reads and sends. At the end the standard library and LuaUnit must be what they were, and no arguments
-may have chosen among the tests.
+program's last line, it sends the key, as a line does that the launcher adds. Lua can't use descriptors, so
+lua-posix reads and sends. At the end the standard library and LuaUnit must be what they were, and no
+arguments may have chosen among the tests.
 """
 
 from rewardranker.execution.languages.language import Language, apt
