@@ -105,6 +105,10 @@ BY_CALLS = {  # source, strict status, first call that failed, reason
     "no such function": ("def g(x, y): return 3", "failed", 0, "NameError"),
     "does not parse": ("def f(", "syntax_error", None, "SyntaxError: '(' was never closed"),
     "loops": ("def f(x, y):\n    while True: pass", "timeout", 0, "no end after 2 s"),
+    "wrong, then raises": ("def f(x, y): return 4 // (x - 4)", "failed", 0, "returned -2, expected (3, {'a'})"),
+    "wrong, then loops": ("def f(x, y):\n    while x == 4: pass", "failed", 0, "returned None, expected (3, {'a'})"),
+    "right, then loops": ("def f(x, y):\n    while x == 4: pass\n    return 3, {'a'}", "timeout", 1, "no end after 2 s"),
+    "right, then leaves": ("import os\ndef f(x, y):\n    if x == 4: os._exit(0)\n    return 3, {'a'}", "failed", 1, "exit 0 before the end"),
     "spoils its arguments": ("def f(x, y):\n    r = x + y[0], {'a'}\n    y.clear()\n    return r", "passed", None, ""),
 }  # fmt: skip
 

@@ -54,6 +54,7 @@ def execute(
     from rich.table import Table
 
     from rewardranker import progress
+    from rewardranker.errors import UserError
     from rewardranker.execution.cache import VerdictCache
     from rewardranker.execution.formats.job import STANDARD_STREAM
     from rewardranker.execution.formats.recognise import open_job
@@ -65,6 +66,8 @@ def execute(
             check_out(place)
     for fault in job.faults:
         typer.echo(fault, err=True)
+    if job.faults and not job.programs and not job.n_done_before:
+        raise UserError(f"{programs}: none of its rows or files can be run; nothing was written")
     n_told = len(job.faults)
     cache = VerdictCache() if use_cache else None
     statuses: Counter[str] = Counter()

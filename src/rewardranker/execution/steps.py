@@ -139,9 +139,10 @@ def _by_calls(language: Language, tests: CallTests, run: Request, content: bytes
     if wrong is None:
         return verdict
     failed_test, how = wrong
-    if verdict.strict_status != "timeout":
-        reason = verdict.reason if verdict.exit_code else how
-        verdict = replace(verdict, status="failed", strict_status="failed", reason=reason)
+    if failed_test < outcome.returned.count(b"\n"):  # whatever became of later calls
+        verdict = replace(verdict, status="failed", strict_status="failed", reason=how)
+    elif verdict.strict_status != "timeout":
+        verdict = replace(verdict, status="failed", strict_status="failed", reason=verdict.reason or how)
     return replace(verdict, failed_test=failed_test)
 
 
