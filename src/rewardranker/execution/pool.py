@@ -16,13 +16,14 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+from rewardranker.execution.backends import NAMESPACES, Sandbox, find_backend
 from rewardranker.execution.cache import VerdictCache
 from rewardranker.execution.judging import not_run
 from rewardranker.execution.languages import LANGUAGES, find_language
 from rewardranker.execution.languages.language import Language
 from rewardranker.execution.program import Program
 from rewardranker.execution.selftest import check_isolation
-from rewardranker.execution.slot import Slot, SlotFailedError
+from rewardranker.execution.slot import SlotFailedError
 from rewardranker.execution.steps import Run, Steps, judged
 from rewardranker.execution.verdict import Verdict
 from rewardranker.problems.tests import CallTests
@@ -58,9 +59,10 @@ class Pool:
             nor does what a compiler takes.
         memory_mb: memory that a program may use: each of its processes and, within 64 MB, all together.
         workers: sandboxes; 0: as many as suit the machine.
+        isolation: what kind of sandboxes, as of `backends.find_backend`.
 
     Raises:
-        UserError: this machine can't isolate programs; nothing is ever run without isolation.
+        UserError: this machine can't isolate programs so; nothing is ever run with less than was asked for.
 
     Example:
         >>> with Pool(timeout_s=1.0) as pool:
@@ -69,10 +71,18 @@ class Pool:
         0 passed 42
     """
 
-    def __init__(self, *, timeout_s: float = 3.0, memory_mb: int = 512, workers: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 3.0,
+        memory_mb: int = 512,
+        workers: int = 0,
+        isolation: str = NAMESPACES,
+    ) -> None:
         self._timeout_s, self._memory_mb = timeout_s, memory_mb
         self._size = workers or _SLOTS_PER_CORE * len(os.sched_getaffinity(0))
-        self._slots: list[Slot] = []
+        self._new_sandbox = find_backend(isolation)
+        self._slots: list[Sandbox] = []
         self._fill()
         try:
             check_isolation(self._slots[0])
@@ -107,10 +117,10 @@ class Pool:
         self._fill()
         work = _Work(programs, self._timeout_s, self._memory_mb)
         idle = list(self._slots)
-        running: dict[Slot, tuple[_Task, float]] = {}  # with the time at which the slot must have answered
+        running: dict[Sandbox, tuple[_Task, float]] = {}  # with the time at which the slot must have answered
         selector = selectors.DefaultSelector()
 
-        def send(slot: Slot, task: _Task, step: Run) -> None:
+        def send(slot: Sandbox, task: _Task, step: Run) -> None:
             running[slot] = task, time.monotonic() + step.request.longest_s
             slot.send(*step)
 
@@ -145,7 +155,7 @@ class Pool:
         new = []
         try:
             while len(self._slots) < self._size:
-                new.append(Slot())
+                new.append(self._new_sandbox())
                 self._slots.append(new[-1])
             for slot in new:
                 slot.wait_until_ready()
@@ -153,12 +163,12 @@ class Pool:
             self.close()
             raise
 
-    def _successor(self, slot: Slot) -> Slot:
+    def _successor(self, slot: Sandbox) -> Sandbox:
         self._discard(slot)
         self._fill()
         return self._slots[-1]
 
-    def _discard(self, slot: Slot) -> None:
+    def _discard(self, slot: Sandbox) -> None:
         self._slots.remove(slot)
         slot.close()
 
@@ -235,6 +245,7 @@ def run(
     timeout_s: float = 3.0,
     memory_mb: int = 512,
     workers: int = 0,
+    isolation: str = NAMESPACES,
     cache: VerdictCache | None = None,
 ) -> Generator[tuple[int, Verdict], None, None]:
     """Run `programs` in sandboxes of their own; yield (index, verdict) as they end, each index once.
@@ -243,17 +254,17 @@ def run(
     """
     waiting = []
     for i, program in enumerate(programs):
-        verdict = cache.find(program, timeout_s, memory_mb) if cache is not None else None
+        verdict = cache.find(program, timeout_s, memory_mb, isolation) if cache is not None else None
         if verdict is None:
             waiting.append(i)
         else:
             yield i, verdict
     if not waiting:
         return
-    with Pool(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers) as pool:
+    with Pool(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, isolation=isolation) as pool:
         for j, verdict in pool.run([programs[i] for i in waiting]):
             if cache is not None:
-                cache.add(programs[waiting[j]], timeout_s, memory_mb, verdict)
+                cache.add(programs[waiting[j]], timeout_s, memory_mb, verdict, isolation)
             yield waiting[j], verdict
 
 
@@ -263,6 +274,7 @@ def execute(
     timeout_s: float = 3.0,
     memory_mb: int = 512,
     workers: int = 0,
+    isolation: str = NAMESPACES,
     cache: VerdictCache | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Verdict]:
@@ -271,7 +283,14 @@ def execute(
     Arguments and errors as of `run`; `on_progress` is called with the number of programs that just ended.
     """
     verdicts: dict[int, Verdict] = {}
-    ended = run(programs, timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, cache=cache)
+    ended = run(
+        programs,
+        timeout_s=timeout_s,
+        memory_mb=memory_mb,
+        workers=workers,
+        isolation=isolation,
+        cache=cache,
+    )
     with closing(ended):
         for index, verdict in ended:
             verdicts[index] = verdict
@@ -304,7 +323,7 @@ def _identity(program: Program, language: Language) -> bytes:
     return hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()
 
 
-def _answered(selector: selectors.BaseSelector, running: dict[Slot, tuple[_Task, float]]) -> list[Slot]:
+def _answered(selector: selectors.BaseSelector, running: dict[Sandbox, tuple[_Task, float]]) -> list[Sandbox]:
     """Wait for slots that can be received from: those with an answer, and those that hung and were killed."""
     earliest = min(deadline for _, deadline in running.values())
     ready = {key.fileobj for key, _ in selector.select(max(0.0, earliest - time.monotonic()))}

@@ -129,6 +129,7 @@ class Slot:
         The slot must be idle; read the outcome, or the slot's failure, with `receive`.
         """
         self._running = request
+        request = request._replace(command=[self._with_folders(part) for part in request.command])
         if self._cgroup is not None:
             self._cgroup.limit(request.total_mb)
         self._connection.settimeout(_START_S)
@@ -188,6 +189,10 @@ class Slot:
     def kill(self) -> None:
         """End the slot at once; `receive` will raise."""
         self._process.kill()
+
+    def _with_folders(self, part: str) -> str:
+        """A part of a command with the folders it names, as programs in here see them."""
+        return part.replace("{node_modules}", NODE_MODULES)
 
     def _receive(self, length: int) -> bytes:
         data = bytearray(length)
