@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from rewardranker.errors import UserError
+from rewardranker.execution.landlock_slot import LandlockSlot
 from rewardranker.execution.sandbox.request import Request
 from rewardranker.execution.slot import Outcome, Slot
 
 NAMESPACES = "namespaces"
 """The default, and the strongest that needs nothing but this machine."""
 
-BUILT_IN: dict[str, Callable[[], "Sandbox"]] = {NAMESPACES: Slot}
+BUILT_IN: dict[str, Callable[[], "Sandbox"]] = {NAMESPACES: Slot, LandlockSlot.isolation: LandlockSlot}
 """Kinds that come with the package, by name."""
 _PLACE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
@@ -81,8 +82,8 @@ def find_backend(isolation: str) -> Callable[[], Sandbox]:
     """What starts a sandbox of the kind called `isolation`.
 
     Args:
-        isolation: "namespaces", or "package.module:factory" for one's own: the factory takes no arguments and
-            returns a `Sandbox`.
+        isolation: "namespaces", "landlock", or "package.module:factory" for one's own: the factory takes no
+            arguments and returns a `Sandbox`.
 
     Raises:
         UserError: there is no such kind; the message names those there are.

@@ -31,7 +31,8 @@ _START_S = 30.0
 _STARTER = (
     "import sys; sys.path.append({root!r}); "
     "from rewardranker.execution.sandbox import isolation, server; "
-    "sys.path.pop(); server.main({pid}, {visible!r}, watches_memory={watches_memory})"
+    "sys.path.pop(); "
+    "server.main({pid}, {visible!r}, watches_memory={watches_memory}, landlocked={landlocked!r})"
 )
 
 
@@ -67,15 +68,18 @@ class Slot:
     """
 
     isolation = "namespaces"
+    _end_s = 2.0
 
     def __init__(self) -> None:
         root = Path(rewardranker.__file__).parents[1]
         self._cgroup = Cgroup.create()
+        self._directory = self._make_directory()
         starter = _STARTER.format(
             root=str(root),
             pid=os.getpid(),
             visible={NODE_MODULES: str(node_modules())},
             watches_memory=self._cgroup is None,
+            landlocked=self._directory,
         )
         python = getattr(sys, "_base_executable", sys.executable)
         self._connection, theirs = socket.socketpair()
@@ -113,7 +117,7 @@ class Slot:
             (length,) = READY.unpack(self._receive(READY.size))
             message = self._receive(length).decode()
         except SlotFailedError:
-            self._process.kill()
+            self.kill()
             message = (
                 self._process.stderr.read().decode(errors="replace").strip()
                 or "the fork server did not start"
@@ -121,7 +125,9 @@ class Slot:
         self._process.stderr.close()
         if message:
             self.close()
-            raise UserError(f"no sandbox for untrusted programs on this machine: {message}.\n{_advice()}")
+            raise UserError(
+                f"no sandbox for untrusted programs on this machine: {message}.\n{self._advice()}"
+            )
 
     def send(self, request: Request, body: bytes) -> None:
         """Start a process; `body` is the content of its files and its input.
@@ -173,7 +179,7 @@ class Slot:
         """End the slot and every process in it."""
         self._connection.close()
         try:
-            self._process.wait(timeout=2.0)
+            self._process.wait(timeout=self._end_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -189,6 +195,14 @@ class Slot:
     def kill(self) -> None:
         """End the slot at once; `receive` will raise."""
         self._process.kill()
+
+    def _make_directory(self) -> str | None:
+        """The directory of the host in which programs run; None: they have a file system of their own."""
+        return None
+
+    def _advice(self) -> str:
+        """What to do when it can't be set up."""
+        return f"{_advice()}\nOr choose what isolates less but needs no namespaces: --isolation landlock."
 
     def _with_folders(self, part: str) -> str:
         """A part of a command with the folders it names, as programs in here see them."""
