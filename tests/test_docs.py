@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[1] / "docs"
-FILE = re.compile(r"^`([^`\n]+)`\n\n```(?:json|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`([^`\n]+)`\n\n```(?:json|python)\n(?!>>>)(.*?)^```$", re.MULTILINE | re.DOTALL)
 """A file that a page shows: its name, an empty line, its content."""
 COMMANDS = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -23,7 +23,7 @@ def test_the_examples_of_a_page_work_as_written(
     run_examples(page)
 
 
-@pytest.mark.parametrize("page", ["how-to/execute.md"])
+@pytest.mark.parametrize("page", ["how-to/execute.md", "how-to/remote-sandbox.md"])
 def test_the_commands_of_a_page_do_what_its_examples_show(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
 ) -> None:
@@ -53,7 +53,7 @@ def write_files(page: str, folder: Path) -> None:
 
 def run_examples(page: str) -> None:
     examples = doctest.DocTestParser().get_doctest((DOCS / page).read_text("utf-8"), {}, page, page, 0)
-    assert len(examples.examples) > 3
+    assert len(examples.examples) > 1
     report: list[str] = []
     doctest.DocTestRunner(verbose=False).run(examples, out=report.append)
     assert not report, "".join(report)

@@ -423,6 +423,7 @@ class Loop:
                 timeout_s=config.timeout_s,
                 memory_mb=config.memory_mb,
                 workers=config.workers,
+                isolation=config.isolation,
                 on_progress=bar.advance,
             )
 

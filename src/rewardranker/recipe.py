@@ -237,6 +237,9 @@ class Execution(Section):
     memory_mb: PositiveInt = 512
     workers: Annotated[int, Field(ge=0)] = 0
     """Sandboxes that run side by side; 0: as many as suit the machine."""
+    isolation: Annotated[str, Field(pattern=r"^(namespaces|landlock|[\w.]+:\w+)$")] = "namespaces"
+    """What keeps programs in: namespaces; landlock, weaker, where user namespaces are refused; or the factory
+    package.module:name of a sandbox of one's own."""
     judge: Literal["inside", "outside"] = "inside"
     """outside: the candidate's process gets the arguments of the tests' calls and returns results; what is
     expected never enters it. For Python problems whose tests are `assert f(...) == ...`. A generator that is

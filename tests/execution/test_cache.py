@@ -34,8 +34,9 @@ def test_what_was_added_is_found_by_everything_it_depends_on(tmp_path, cache, mo
         (Program("cobol", "print(1)"), 3.0, 512),
         (PROGRAM, 3.5, 512),
         (PROGRAM, 3.0, 256),
+        (PROGRAM, 3.0, 512, "landlock"),
     ]
-    assert [cache.find(*other) for other in others] == [None] * 4
+    assert [cache.find(*other) for other in others] == [None] * 5
     assert VerdictCache(tmp_path).find(PROGRAM, 3.0, 512) == FAILED
     monkeypatch.setattr(
         cache_module,

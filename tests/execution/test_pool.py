@@ -131,9 +131,12 @@ def test_slots_can_be_started_beside_threads():
 
 
 def test_memory_that_a_program_took_before_its_timeout_is_not_held_against_the_next():
-    bomb = "import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        x = b'x' * (200 << 20); time.sleep(60)\n"
+    bomb = "import os, time\nfor _ in range(3):\n"
+    bomb += "    if os.fork() == 0:\n        x = b'x' * (200 << 20); time.sleep(60)\n"
     with Pool(timeout_s=1.0, memory_mb=256, workers=1) as pool:
-        (_, first), (_, second) = pool.run([Program("python", f"{bomb}time.sleep(60)"), Program("python", "")])
+        (_, first), (_, second) = pool.run(
+            [Program("python", f"{bomb}time.sleep(60)"), Program("python", "")]
+        )
     assert first.strict_status in ("timeout", "failed")  # failed: without a control group it ends at once
     assert second.passed, second
 

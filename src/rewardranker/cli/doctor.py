@@ -15,6 +15,7 @@ def doctor() -> None:
     from rich.table import Table
 
     from rewardranker.errors import UserError
+    from rewardranker.execution.backends import BUILT_IN, NAMESPACES
     from rewardranker.execution.languages import LANGUAGES
     from rewardranker.execution.pool import Pool
 
@@ -28,13 +29,18 @@ def doctor() -> None:
             table.add_row(name, version(name), "")
         except PackageNotFoundError:
             table.add_row(name, "missing", f"pip install {name}")
-    trouble = ""
-    try:
-        Pool(workers=1).close()
-        table.add_row("sandbox", "works", "self-test passed: no network, no host files, no other processes")
-    except UserError as e:
-        trouble = str(e)
-        table.add_row("sandbox", "does not work", trouble)
+    working = []
+    for isolation in BUILT_IN:
+        try:
+            Pool(workers=1, isolation=isolation).close()
+            working.append(isolation)
+            table.add_row(
+                f"sandbox: {isolation}",
+                "works",
+                "self-test passed: no network, no host files, no other processes",
+            )
+        except UserError as e:
+            table.add_row(f"sandbox: {isolation}", "does not work", str(e))
     for language in LANGUAGES:
         missing = language.missing()
         commands = ["; ".join(dict.fromkeys(tool.install for tool in missing))] if missing else []
@@ -42,8 +48,8 @@ def doctor() -> None:
             table.add_row(language.name, "missing", *commands)
             continue
         needed_by_some = [f"without {', '.join(tool.name for tool in missing)}:"] if missing else []
-        state = "no sandbox" if trouble else "ready"
+        state = "ready" if NAMESPACES in working else f"--isolation {working[0]}" if working else "no sandbox"
         table.add_row(language.name, state, "\n".join([language.version(), *needed_by_some, *commands]))
     Console().print(table)
-    if trouble:
+    if NAMESPACES not in working:  # what every command uses unless told otherwise
         raise typer.Exit(2)

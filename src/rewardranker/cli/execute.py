@@ -38,6 +38,14 @@ def execute(
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Sandboxes side by side; 0: as many as suit the machine.")
     ] = 0,
+    isolation: Annotated[
+        str,
+        typer.Option(
+            "--isolation",
+            help="What keeps programs in: namespaces; landlock, weaker, where those are refused; "
+            "or package.module:factory, a sandbox of your own.",
+        ),
+    ] = "namespaces",
     use_cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Reuse verdicts of earlier runs on this machine.")
     ] = True,
@@ -77,6 +85,7 @@ def execute(
         timeout_s=job.timeout_s if timeout_s is None else timeout_s,
         memory_mb=memory_mb,
         workers=workers,
+        isolation=isolation,
         cache=cache,
     )
     with progress.task("execute", len(job.programs)) as bar, closing(verdicts):

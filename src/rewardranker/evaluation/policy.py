@@ -57,6 +57,7 @@ def evaluated_candidates(
             timeout_s=execution.timeout_s,
             memory_mb=execution.memory_mb,
             workers=execution.workers,
+            isolation=execution.isolation,
             on_progress=bar.advance,
         )
     printed = [v.stdout for v in verdicts[len(drawn) :]]  # the main temperature's candidates come first

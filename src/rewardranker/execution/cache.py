@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rewardranker import __version__, progress
+from rewardranker.execution.backends import NAMESPACES
 from rewardranker.execution.languages import find_language
 from rewardranker.execution.program import Program
 from rewardranker.execution.verdict import Verdict
@@ -22,7 +23,7 @@ _SIGKILL = -9
 
 
 class VerdictCache:
-    """Verdicts by language, version of its toolchain, program, limits and version of RewardRanker.
+    """Verdicts by language, version of its toolchain, program, limits, isolation, version of RewardRanker.
 
     SQLite in write-ahead mode; several processes may use one folder at once. At more than 256 MB the older
     half is dropped. A cache that can't be used is told of once, and what follows goes on without one.
@@ -73,9 +74,11 @@ class VerdictCache:
             self._database.close()
             self._database = None
 
-    def find(self, program: Program, timeout_s: float, memory_mb: int) -> Verdict | None:
-        """The verdict on `program` under these limits, if it is known."""
-        if self._database is None or (key := self._key(program, timeout_s, memory_mb)) is None:
+    def find(
+        self, program: Program, timeout_s: float, memory_mb: int, isolation: str = NAMESPACES
+    ) -> Verdict | None:
+        """The verdict on `program` under these limits and in this kind of sandbox, if it is known."""
+        if self._database is None or (key := self._key(program, timeout_s, memory_mb, isolation)) is None:
             return None
         try:
             row = self._database.execute("SELECT verdict FROM verdicts WHERE key = ?", (key,)).fetchone()
@@ -86,11 +89,18 @@ class VerdictCache:
         self.hits += verdict is not None
         return verdict
 
-    def add(self, program: Program, timeout_s: float, memory_mb: int, verdict: Verdict) -> None:
+    def add(
+        self,
+        program: Program,
+        timeout_s: float,
+        memory_mb: int,
+        verdict: Verdict,
+        isolation: str = NAMESPACES,
+    ) -> None:
         """Keep `verdict`, if another run would repeat it."""
         if self._database is None or not _is_lasting(verdict):
             return
-        if (key := self._key(program, timeout_s, memory_mb)) is None:
+        if (key := self._key(program, timeout_s, memory_mb, isolation)) is None:
             return
         try:
             self._database.execute(
@@ -103,7 +113,7 @@ class VerdictCache:
         except _TROUBLE as e:
             self._give_up(e)
 
-    def _key(self, program: Program, timeout_s: float, memory_mb: int) -> bytes | None:
+    def _key(self, program: Program, timeout_s: float, memory_mb: int, isolation: str) -> bytes | None:
         language = find_language(program.language)
         if language is None:
             return None
@@ -116,7 +126,7 @@ class VerdictCache:
             return None
         limits = float(program.timeout_s or timeout_s), program.memory_mb or memory_mb
         tests = "" if program.tests is None else repr(program.tests)
-        what = [_FORMAT, __version__, language.name, version, *limits, program.source, tests]
+        what = [_FORMAT, __version__, language.name, version, *limits, isolation, program.source, tests]
         return hashlib.sha256(json.dumps(what).encode()).digest()
 
     def _trim(self, database: sqlite3.Connection) -> None:

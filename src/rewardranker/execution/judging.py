@@ -4,7 +4,16 @@ import re
 import signal
 
 from rewardranker.execution.languages.language import Language
-from rewardranker.execution.sandbox.request import FINISHED, MEMORY, NO_LIMIT, NOT_STARTED, SPOILED, TIME
+from rewardranker.execution.sandbox.request import (
+    FILES,
+    FINISHED,
+    MEMORY,
+    NO_LIMIT,
+    NOT_STARTED,
+    PROCESSES,
+    SPOILED,
+    TIME,
+)
 from rewardranker.execution.slot import Outcome
 from rewardranker.execution.verdict import Status, Verdict
 
@@ -84,17 +93,21 @@ def _strict_status(language: Language, outcome: Outcome, status: Status) -> Stat
         return "syntax_error"
     if language.run and status == "syntax_error":  # an interpreter that we start tells by its message only
         return "syntax_error"
-    ended = outcome.returncode == 0 and outcome.steps == FINISHED and outcome.limit != MEMORY
+    ended = outcome.returncode == 0 and outcome.steps == FINISHED and outcome.limit == NO_LIMIT
     return "passed" if ended and status == "passed" else "failed"
 
 
 def _reason(
     language: Language, outcome: Outcome, stdout: str, stderr: str, timeout_s: float, memory_mb: int
 ) -> str:
-    if outcome.limit == TIME:
-        return f"no end after {timeout_s:g} s"
-    if outcome.limit == MEMORY:
-        return f"its processes together took more than {memory_mb} MB"
+    exceeded = {
+        TIME: f"no end after {timeout_s:g} s",
+        MEMORY: f"its processes together took more than {memory_mb} MB",
+        PROCESSES: "it had too many processes and threads",
+        FILES: "its files took too much room",
+    }
+    if outcome.limit in exceeded:
+        return exceeded[outcome.limit]
     if outcome.returncode == 0:
         return "a failed assertion" if outcome.steps in (SPOILED, FINISHED) else "exit 0 before the end"
     if outcome.returncode < 0:

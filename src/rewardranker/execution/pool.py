@@ -17,13 +17,14 @@ from typing import Self
 
 from rewardranker import progress
 from rewardranker.errors import UserError
+from rewardranker.execution.backends import NAMESPACES, Sandbox, find_backend
 from rewardranker.execution.cache import VerdictCache
 from rewardranker.execution.compilers.compiler import COMPILE_S, Built, Compiler, CompilerFailedError
 from rewardranker.execution.compilers.prebuilt import prepare
 from rewardranker.execution.languages.language import Language
 from rewardranker.execution.program import Program
 from rewardranker.execution.selftest import check_isolation
-from rewardranker.execution.slot import Outcome, Slot, SlotFailedError
+from rewardranker.execution.slot import Outcome, SlotFailedError
 from rewardranker.execution.steps import Compile, Run, Steps, judged
 from rewardranker.execution.verdict import Verdict
 from rewardranker.execution.work import Task, Work
@@ -43,9 +44,10 @@ class Pool:
             nor does what a compiler takes.
         memory_mb: memory that a program may use: each of its processes and, within 64 MB, all together.
         workers: sandboxes; 0: as many as suit the machine.
+        isolation: what kind of sandboxes, as of `backends.find_backend`.
 
     Raises:
-        UserError: this machine can't isolate programs; nothing is ever run without isolation.
+        UserError: this machine can't isolate programs so; nothing is ever run with less than was asked for.
 
     Example:
         >>> with Pool(timeout_s=1.0) as pool:
@@ -54,10 +56,18 @@ class Pool:
         0 passed 42
     """
 
-    def __init__(self, *, timeout_s: float = 3.0, memory_mb: int = 512, workers: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = 3.0,
+        memory_mb: int = 512,
+        workers: int = 0,
+        isolation: str = NAMESPACES,
+    ) -> None:
         self._timeout_s, self._memory_mb = timeout_s, memory_mb
         self._size = workers or _SLOTS_PER_CORE * len(os.sched_getaffinity(0))
-        self.slots: list[Slot] = []
+        self._isolation, self._new_sandbox = isolation, find_backend(isolation)
+        self.slots: list[Sandbox] = []
         self._compilers: list[Compiler] = []
         self._prepared: dict[str, bool] = {}
         self._fill()
@@ -128,7 +138,7 @@ class Pool:
 
     def _is_prepared(self, language: Language) -> bool:
         """Whether what makes this language's compiler faster is there; makes it when first asked."""
-        if language.prebuilt is None:
+        if language.prebuilt is None or self._isolation != NAMESPACES:
             return False
         if language.name not in self._prepared:
             try:
@@ -146,7 +156,7 @@ class Pool:
         new = []
         try:
             while len(self.slots) < self._size:
-                new.append(Slot())
+                new.append(self._new_sandbox())
                 self.slots.append(new[-1])
             for slot in new:
                 slot.wait_until_ready()
@@ -154,18 +164,18 @@ class Pool:
             self.close()
             raise
 
-    def successor(self, slot: Slot) -> Slot:
+    def successor(self, slot: Sandbox) -> Sandbox:
         """A new slot in place of `slot`."""
         self.discard(slot)
         self._fill()
         return self.slots[-1]
 
-    def discard(self, worker: Slot | Compiler) -> None:
+    def discard(self, worker: Sandbox | Compiler) -> None:
         """End it."""
-        if isinstance(worker, Slot):
-            self.slots.remove(worker)
-        else:
+        if isinstance(worker, Compiler):
             self._compilers.remove(worker)
+        else:
+            self.slots.remove(worker)
         worker.close()
 
 
@@ -231,7 +241,7 @@ class _Call:
             self._pool.discard(worker)
 
     def _next(
-        self, task: Task, worker: Slot | Compiler, came: Outcome | Built | None
+        self, task: Task, worker: Sandbox | Compiler, came: Outcome | Built | None
     ) -> Run | Compile | None:
         """The next step of `task`, after what came of the last; None if it is judged."""
         try:
@@ -252,9 +262,9 @@ class _Running:
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._work: dict[Slot | Compiler, tuple[Task | None, float]] = {}
+        self._work: dict[Sandbox | Compiler, tuple[Task | None, float]] = {}
 
-    def __contains__(self, worker: Slot | Compiler) -> bool:
+    def __contains__(self, worker: Sandbox | Compiler) -> bool:
         return worker in self._work
 
     def start(self, compiler: Compiler) -> None:
@@ -262,19 +272,19 @@ class _Running:
         self._selector.register(compiler, selectors.EVENT_READ)
         self._work[compiler] = None, time.monotonic() + COMPILE_S
 
-    def send(self, worker: Slot | Compiler, task: Task, step: Run | Compile) -> None:
+    def send(self, worker: Sandbox | Compiler, task: Task, step: Run | Compile) -> None:
         """Let `worker`, which is idle, do the next step of `task`."""
         self._selector.register(worker, selectors.EVENT_READ)
-        if isinstance(worker, Slot):
-            assert isinstance(step, Run)
-            self._work[worker] = task, time.monotonic() + step.request.longest_s
-            worker.send(*step)
-        else:
+        if isinstance(worker, Compiler):
             assert isinstance(step, Compile)
             self._work[worker] = task, time.monotonic() + COMPILE_S
             worker.send(step.files)
+        else:
+            assert isinstance(step, Run)
+            self._work[worker] = task, time.monotonic() + step.request.longest_s
+            worker.send(*step)
 
-    def answered(self) -> list[tuple[Slot | Compiler, Task | None]]:
+    def answered(self) -> list[tuple[Sandbox | Compiler, Task | None]]:
         """Wait for workers that can be received from: they have answered, or hung and were killed."""
         earliest = min(deadline for _, deadline in self._work.values())
         ready = {key.fileobj for key, _ in self._selector.select(max(0.0, earliest - time.monotonic()))}
@@ -289,7 +299,7 @@ class _Running:
             answered.append((worker, task))
         return answered
 
-    def close(self) -> list[Slot | Compiler]:
+    def close(self) -> list[Sandbox | Compiler]:
         """Stop watching; those that are still at work."""
         self._selector.close()
         return list(self._work)
@@ -312,6 +322,7 @@ def run(
     timeout_s: float = 3.0,
     memory_mb: int = 512,
     workers: int = 0,
+    isolation: str = NAMESPACES,
     cache: VerdictCache | None = None,
 ) -> Generator[tuple[int, Verdict], None, None]:
     """Run `programs` in sandboxes of their own; yield (index, verdict) as they end, each index once.
@@ -320,17 +331,17 @@ def run(
     """
     waiting = []
     for i, program in enumerate(programs):
-        verdict = cache.find(program, timeout_s, memory_mb) if cache is not None else None
+        verdict = cache.find(program, timeout_s, memory_mb, isolation) if cache is not None else None
         if verdict is None:
             waiting.append(i)
         else:
             yield i, verdict
     if not waiting:
         return
-    with Pool(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers) as pool:
+    with Pool(timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, isolation=isolation) as pool:
         for j, verdict in pool.run([programs[i] for i in waiting]):
             if cache is not None:
-                cache.add(programs[waiting[j]], timeout_s, memory_mb, verdict)
+                cache.add(programs[waiting[j]], timeout_s, memory_mb, verdict, isolation)
             yield waiting[j], verdict
 
 
@@ -340,6 +351,7 @@ def execute(
     timeout_s: float = 3.0,
     memory_mb: int = 512,
     workers: int = 0,
+    isolation: str = NAMESPACES,
     cache: VerdictCache | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> list[Verdict]:
@@ -348,7 +360,14 @@ def execute(
     Arguments and errors as of `run`; `on_progress` is called with the number of programs that just ended.
     """
     verdicts: dict[int, Verdict] = {}
-    ended = run(programs, timeout_s=timeout_s, memory_mb=memory_mb, workers=workers, cache=cache)
+    ended = run(
+        programs,
+        timeout_s=timeout_s,
+        memory_mb=memory_mb,
+        workers=workers,
+        isolation=isolation,
+        cache=cache,
+    )
     with closing(ended):
         for index, verdict in ended:
             verdicts[index] = verdict

@@ -14,6 +14,7 @@ from rewardranker.errors import UserError
 from rewardranker.execution.cgroup import Cgroup
 from rewardranker.execution.compilers.prebuilt import visible_folders
 from rewardranker.execution.sandbox import seccomp
+from rewardranker.execution.sandbox.isolation import NODE_MODULES
 from rewardranker.execution.sandbox.request import (
     MEMORY,
     NEVER_RAN,
@@ -31,7 +32,8 @@ _ENVIRONMENT = {"PYTHONHASHSEED": "0"}  # nothing of ours: a program finds it on
 _STARTER = (
     "import sys; sys.path.append({root!r}); "
     "from rewardranker.execution.sandbox import isolation, server; "
-    "sys.path.pop(); server.main({pid}, {visible!r}, watches_memory={watches_memory})"
+    "sys.path.pop(); "
+    "server.main({pid}, {visible!r}, watches_memory={watches_memory}, landlocked={landlocked!r})"
 )
 
 
@@ -67,15 +69,18 @@ class Slot:
     """
 
     isolation = "namespaces"
+    _end_s = 2.0
 
     def __init__(self) -> None:
         root = Path(rewardranker.__file__).parents[1]
         self._cgroup = Cgroup.create()
+        self._directory = self._make_directory()
         starter = _STARTER.format(
             root=str(root),
             pid=os.getpid(),
             visible=visible_folders(),
             watches_memory=self._cgroup is None,
+            landlocked=self._directory,
         )
         python = getattr(sys, "_base_executable", sys.executable)
         self._connection, theirs = socket.socketpair()
@@ -113,7 +118,7 @@ class Slot:
             (length,) = READY.unpack(self._receive(READY.size))
             message = self._receive(length).decode()
         except SlotFailedError:
-            self._process.kill()
+            self.kill()
             message = (
                 self._process.stderr.read().decode(errors="replace").strip()
                 or "the fork server did not start"
@@ -121,7 +126,9 @@ class Slot:
         self._process.stderr.close()
         if message:
             self.close()
-            raise UserError(f"no sandbox for untrusted programs on this machine: {message}.\n{_advice()}")
+            raise UserError(
+                f"no sandbox for untrusted programs on this machine: {message}.\n{self._advice()}"
+            )
 
     def send(self, request: Request, body: bytes) -> None:
         """Start a process; `body` is the content of its files and its input.
@@ -129,6 +136,7 @@ class Slot:
         The slot must be idle; read the outcome, or the slot's failure, with `receive`.
         """
         self._running = request
+        request = request._replace(command=[self._with_folders(part) for part in request.command])
         if self._cgroup is not None:
             self._cgroup.limit(request.total_mb)
         self._connection.settimeout(_START_S)
@@ -158,7 +166,9 @@ class Slot:
                 return Outcome(MEMORY, STARTED, -9, b"", b"", b"", 0.0, 0.0)
             raise
         self.is_worn = bool(worn)
-        exceeded = self._cgroup is not None and self._cgroup.was_exceeded()  # asked each time, or the next pays
+        exceeded = (
+            self._cgroup is not None and self._cgroup.was_exceeded()
+        )  # asked each time, or the next pays
         if exceeded and limit != TIME:
             limit = MEMORY
         n_out, n_err, _ = lengths
@@ -173,7 +183,7 @@ class Slot:
         """End the slot and every process in it."""
         self._connection.close()
         try:
-            self._process.wait(timeout=2.0)
+            self._process.wait(timeout=self._end_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -189,6 +199,18 @@ class Slot:
     def kill(self) -> None:
         """End the slot at once; `receive` will raise."""
         self._process.kill()
+
+    def _make_directory(self) -> str | None:
+        """The directory of the host in which programs run; None: they have a file system of their own."""
+        return None
+
+    def _advice(self) -> str:
+        """What to do when it can't be set up."""
+        return f"{_advice()}\nOr choose what isolates less but needs no namespaces: --isolation landlock."
+
+    def _with_folders(self, part: str) -> str:
+        """A part of a command with the folders it names, as programs in here see them."""
+        return part.replace("{node_modules}", NODE_MODULES)
 
     def _receive(self, length: int) -> bytes:
         data = bytearray(length)

@@ -68,7 +68,7 @@ class Language:
     version_command: tuple[str, ...] = ()
     """Prints the version of the toolchain."""
     files: Callable[[str, str], Mapping[str, str]] = lambda source, key: {"program": source}
-    """Source and key to the files to write into /tmp, where everything runs."""
+    """Source and key to the files to write into the working directory."""
     key_is_in_files: bool = False
     """Whether the key stands in the files; otherwise the launcher reads it from descriptor 63."""
     build: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class Language:
         ]
 
     def version(self) -> str:
-        """Version of the toolchain that is here: the first in what its command prints, and what that is "on"."""
+        """Version of the toolchain that is here: the first that its command prints, and what that is "on"."""
         done = subprocess.run(
             self.version_command,
             capture_output=True,

@@ -49,7 +49,8 @@ NODE_MODULES = "/node_modules"
 PREBUILT = "/prebuilt"
 """Where programs and compilers see what was made of the toolchains once (`compilers.prebuilt`)."""
 MAX_FILES = 256  # R does not start with fewer
-_MAX_PROCESSES = 64
+MAX_PROCESSES = 64
+MAX_FILE_BYTES = 16 << 20
 _TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
 
 
@@ -76,14 +77,11 @@ def enter(interpreter: Path, visible: Mapping[str, str], parent_pid: int) -> Non
     Raises:
         OSError: something that this needs is refused here; the message names it.
     """
-    Path("/proc/self/oom_score_adj").write_text(
-        "1000"
-    )  # short of memory, the kernel takes a slot, not training
-    parent = os.pidfd_open(parent_pid)
-    if os.getppid() != parent_pid:
-        os._exit(1)
+    parent = open_parent(parent_pid)
+    if interpreter.parts[1] in ("dev", "proc", "tmp"):
+        raise OSError(f"programs get a /{interpreter.parts[1]} of their own, but Python is in {interpreter}")
     _new_namespaces()
-    sources = {path: os.open(path, os.O_PATH) for path in _visible_paths(interpreter)}
+    sources = {path: os.open(path, os.O_PATH) for path in visible_paths(interpreter)}
     sources |= {path: os.open(host, os.O_PATH) for path, host in visible.items() if Path(host).is_dir()}
     # Only now leave the outer root's identity: an interpreter in /root had to be opened with it.
     os.setresgid(0, 0, 0)
@@ -96,8 +94,19 @@ def enter(interpreter: Path, visible: Mapping[str, str], parent_pid: int) -> Non
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     _new_root(sources)
     _check(_libc.sethostname(b"sandbox", 7), "sethostname")
-    _limit_slot()
-    _drop_privileges()
+    limit_slot()
+    drop_privileges()
+    # Programs have our uid; not dumpable, we are closed to them: /proc/1/mem and the like.
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
+
+
+def open_parent(pid: int) -> int:
+    """A descriptor of the process that started this one; and short of memory, the kernel takes us, not it."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    parent = os.pidfd_open(pid)
+    if os.getppid() != pid:
+        os._exit(1)
+    return parent
 
 
 def _new_namespaces() -> None:
@@ -160,14 +169,12 @@ def _guard(guarded: int, parent: int) -> NoReturn:
     os._exit(0)
 
 
-def _visible_paths(interpreter: Path) -> list[str]:
+def visible_paths(interpreter: Path) -> list[str]:
     """The directories of the host that programs may read."""
     system = [Path("/", name) for name in _SYSTEM]
     settings = [path for pattern in _SETTINGS for path in Path("/").glob(pattern) if path.is_dir()]
     paths = ["/usr", *(str(path) for path in system if path.is_dir() and not path.is_symlink())]
     paths += map(str, settings)
-    if interpreter.parts[1] in ("dev", "proc", "tmp"):
-        raise OSError(f"programs get a /{interpreter.parts[1]} of their own, but Python is in {interpreter}")
     if not interpreter.is_relative_to("/usr"):
         paths += [str(interpreter / name) for name in ("bin", "lib")]
     return paths
@@ -234,20 +241,18 @@ def _mount_proc(path: str) -> None:
     _mount("proc", path, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
 
 
-def _drop_privileges() -> None:
-    """Give up, for good, what lets this process change its namespaces, and close its memory."""
+def drop_privileges() -> None:
+    """Give up all capabilities and, by seccomp, what would reach other processes or the kernel, for good."""
     for capability in range(_LAST_CAPABILITY + 1):
         _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
     _check(_libc.capset(ctypes.c_char_p(header), ctypes.c_char_p(bytes(24))), "capset")
     seccomp.install()
-    # Programs have our uid; not dumpable, we are closed to them: /proc/1/mem and the like.
-    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "prctl")
 
 
-def _limit_slot() -> None:
+def limit_slot() -> None:
     """Set the limits that the fork server and its programs share; each holds for one process."""
-    _limit(resource.RLIMIT_FSIZE, 16 << 20)
+    _limit(resource.RLIMIT_FSIZE, MAX_FILE_BYTES)
     _limit(resource.RLIMIT_NOFILE, MAX_FILES)
     _limit(resource.RLIMIT_CORE, 1)  # not 0: a host whose core_pattern is a pipe would dump all the same
     _limit(resource.RLIMIT_MEMLOCK, 0)
@@ -255,13 +260,17 @@ def _limit_slot() -> None:
 
 
 def limit_program(memory_bytes: int, cpu_s: int, *, reserves_memory: bool = False) -> None:
-    """Limit a program: memory and CPU seconds of each of its processes, and how many there may be.
+    """Limit a program: memory and CPU seconds of each of its processes.
 
     A program that `reserves_memory` is limited in what it can write to, not in the addresses it takes.
     """
     _limit(resource.RLIMIT_DATA if reserves_memory else resource.RLIMIT_AS, memory_bytes)
     _limit(resource.RLIMIT_CPU, cpu_s)
-    _limit(resource.RLIMIT_NPROC, _MAX_PROCESSES)
+
+
+def limit_processes(n: int = MAX_PROCESSES) -> None:
+    """Limit a program to as many processes and threads as its user then has."""
+    _limit(resource.RLIMIT_NPROC, n)
 
 
 def _limit(which: int, wanted: int) -> None:

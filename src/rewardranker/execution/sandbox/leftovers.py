@@ -5,12 +5,19 @@ import os
 import signal
 import stat
 import time
+from pathlib import Path
 
 _FREED_WITHIN_S = 1.0
 
 
 def end_all(pid: int) -> tuple[int, float]:
-    """Kill and reap every process of the slot but this one: `pid`'s return code, CPU seconds of all."""
+    """Kill and reap all other processes of this pid namespace: `pid`'s return code, CPU seconds of all.
+
+    Raises:
+        RuntimeError: this is not process 1: "every process" would be the user's.
+    """
+    if os.getpid() != 1:
+        raise RuntimeError("not process 1 of a pid namespace")
     returncode, cpu_s = 0, 0.0
     while True:
         with contextlib.suppress(ProcessLookupError):
@@ -22,6 +29,61 @@ def end_all(pid: int) -> tuple[int, float]:
         cpu_s += usage.ru_utime + usage.ru_stime
         if ended == pid:
             returncode = os.waitstatus_to_exitcode(status)
+
+
+def end_descendants(pid: int = 0) -> tuple[int, float]:
+    """Kill and reap every process that descends from this one; returns what `end_all` does.
+
+    This process must be a subreaper with one thread: orphans of the dead become its children. Only children
+    are killed, for nobody else reaps them, so their numbers can't pass to other processes meanwhile. They are
+    reaped when all are dead: until then they count as processes of their user, so that a program which forks
+    and exits, again and again, runs into that limit.
+    """
+    returncode, cpu_s = 0, 0.0
+    while True:
+        living = [child for child in children(os.getpid()) if not _is_dead(child)]
+        for child in living:
+            os.kill(child, signal.SIGKILL)
+        if living:
+            time.sleep(0.0005)
+            continue
+        while True:
+            try:
+                ended, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:  # no child, hence no descendant
+                return returncode, cpu_s
+            if ended == 0:  # the kernel's list of children was read while it changed
+                time.sleep(0.0005)
+                break
+            cpu_s += usage.ru_utime + usage.ru_stime
+            if ended == pid:
+                returncode = os.waitstatus_to_exitcode(status)
+
+
+def descendants() -> dict[int, int]:
+    """Processes that descend from this one, with their numbers of threads."""
+    found: dict[int, int] = {}
+    todo = children(os.getpid())
+    while todo:
+        pid = todo.pop()
+        with contextlib.suppress(OSError):  # it ended just now
+            found[pid] = len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208
+            todo += [child for child in children(pid) if child not in found]
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Children of all threads of process `pid`."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread ended just now
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_bytes().split())
+    return found
+
+
+def _is_dead(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in b"ZX"
 
 
 def wipe(directory: str) -> bool:

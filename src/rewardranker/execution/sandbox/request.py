@@ -17,7 +17,7 @@ REQUEST = struct.Struct("<II")
 REPLY = struct.Struct("<BBBiddIII")
 """limit, steps, slot is worn, return code, wall_s, cpu_s, lengths of stdout, stderr and returned."""
 
-NO_LIMIT, TIME, MEMORY = range(3)
+NO_LIMIT, TIME, MEMORY, PROCESSES, FILES = range(5)
 """Limit: which one the program was ended at (what one process may take, the kernel refuses instead)."""
 
 NOT_STARTED, STARTED, FINISHED, SPOILED = range(4)

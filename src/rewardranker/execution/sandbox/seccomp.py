@@ -7,6 +7,7 @@ flags it takes from memory; libc then falls back to `clone`, whose flags are che
 
 import ctypes
 import errno
+import os
 import platform
 import struct
 
@@ -50,6 +51,31 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
 }  # fmt: skip
 # Not done, but said to be done: mono prints a warning for each thread whose call fails.
 _IGNORED = {"sched_setparam": (142, 118), "sched_setscheduler": (144, 119)}
+# For programs that see the host's files. Landlock says what they may open; it knows nothing of attributes.
+_IGNORED_ON_HOST_FILES = {
+    "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
+    "utime": (132, None), "utimes": (235, None), "futimesat": (261, None), "utimensat": (280, 88),
+}  # fmt: skip
+_DENIED_ON_HOST_FILES = {
+    "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
+    "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14),
+    "lremovexattr": (198, 15), "fremovexattr": (199, 16), "setxattrat": (463, 463),
+    "removexattrat": (466, 466), "file_setattr": (469, 469), "inotify_init": (253, None),
+    "inotify_init1": (294, 26), "statmount": (457, 457), "listmount": (458, 458),
+    "open_tree_attr": (467, 467),
+}  # fmt: skip
+_TRUNCATE, _OPENAT2 = (76, 45), (437, 437)
+_OPEN, _OPENAT = (2, None), (257, 56)
+_SOCKETPAIR, _FCNTL = (53, 199), (72, 25)
+_IOCTLS_OF_PIPES = (0x541B, 0x5421, 0x5450, 0x5451)  # FIONREAD, FIONBIO, FIONCLEX, FIOCLEX
+_SIGNALS_BY_PID = {
+    "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
+    "rt_tgsigqueueinfo": (297, 240),
+}  # fmt: skip
+_PIDFD_SEND_SIGNAL = (424, 424)
+_F_SETOWN = (8, 15)  # F_SETOWN, F_SETOWN_EX: who gets the signals of a descriptor
+_AF_UNIX, _SOCKET_TYPE, _SOCK_STREAM, _SOCK_SEQPACKET = 1, 0xF, 1, 5
+_O_ACCMODE, _O_TRUNC = 3, 0o1000
 _CLONE3 = 435
 _PRLIMIT64 = (302, 261)
 _CLONE = (56, 220)
@@ -61,7 +87,7 @@ _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: typing into a terminal
 
 # struct seccomp_data: nr, arch, instruction pointer, six arguments of 8 bytes; their low halves are read
 _NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
-_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _ALLOW, _FAIL, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 
 _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS, _SECCOMP_MODE_FILTER = 22, 38, 2
@@ -104,14 +130,66 @@ def build_filter(machine: str) -> bytes:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
 
 
-def install() -> None:
-    """Install the filter in this process and all that it will start; it can't be removed.
+def build_host_filter(machine: str, *, denies_truncation: bool, only_signals: int) -> bytes:
+    """A second filter, for programs that share user, files and processes with the host, beside Landlock.
+
+    Attributes of files are not changed (mode and times seem to be: compilers and `touch` insist), files are
+    not watched, no datagram is sent to a named socket, no descriptor is controlled by `ioctl`.
+
+    Args:
+        denies_truncation: Landlock does not (before version 3).
+        only_signals: Landlock does not confine signals (before version 6), so the only process that may be
+            signalled is this one; 0: it does.
+    """
+    column, architecture = _MACHINES[machine]
+    code: list[tuple[int, int, int, int]] = []
+
+    def argument(n: int) -> tuple[int, int, int, int]:
+        return (_LOAD, 0, 0, _ARGUMENTS + 8 * n)
+
+    def rule(numbers: tuple[int | None, int | None], *checks: tuple[int, int, int, int], error: int) -> None:
+        """Go through `checks` if it is this call; they jump over the failure at their end if all is well."""
+        if (number := numbers[column]) is not None:
+            length = len(checks) + 1
+            code.extend([(_EQUAL, 0, length, number), *checks, (_RETURN, 0, 0, _FAIL | error)])
+            code.append((_LOAD, 0, 0, _NUMBER))
+
+    code += [(_LOAD, 0, 0, _ARCHITECTURE), (_EQUAL, 1, 0, architecture), (_RETURN, 0, 0, _KILL)]
+    code.append((_LOAD, 0, 0, _NUMBER))
+    for numbers in _IGNORED_ON_HOST_FILES.values():
+        rule(numbers, error=0)
+    for numbers in _DENIED_ON_HOST_FILES.values():
+        rule(numbers, error=errno.EPERM)
+    allowed = [(_EQUAL, len(_IOCTLS_OF_PIPES) - i, 0, r) for i, r in enumerate(_IOCTLS_OF_PIPES)]
+    rule(_IOCTL, argument(1), *allowed, error=errno.ENOTTY)
+    unix = (_EQUAL, 0, 4, _AF_UNIX)
+    kind = ((_AND, 0, 0, _SOCKET_TYPE), (_EQUAL, 2, 0, _SOCK_STREAM), (_EQUAL, 1, 0, _SOCK_SEQPACKET))
+    rule(_SOCKETPAIR, argument(0), unix, argument(1), *kind, error=errno.EPERM)
+    rule(_FCNTL, argument(1), (_EQUAL, 1, 0, _F_SETOWN[0]), (_EQUAL, 0, 1, _F_SETOWN[1]), error=errno.EPERM)
+    if denies_truncation:
+        rule(_TRUNCATE, error=errno.EPERM)
+        rule(_OPENAT2, error=errno.ENOSYS)
+        writing = ((_EQUAL, 2, 0, os.O_WRONLY), (_EQUAL, 1, 0, os.O_RDWR))
+        for numbers, n in ((_OPEN, 1), (_OPENAT, 2)):  # the kernel cuts off what is opened to be read, too
+            cut = ((_ANY_BIT, 0, 4, _O_TRUNC), (_AND, 0, 0, _O_ACCMODE), *writing)
+            rule(numbers, argument(n), *cut, error=errno.EPERM)
+    if only_signals:
+        rule(_PIDFD_SEND_SIGNAL, error=errno.EPERM)
+        for name, numbers in _SIGNALS_BY_PID.items():
+            group = ((_EQUAL, 2, 0, 0),) if name == "kill" else ()  # 0: its own process group
+            rule(numbers, argument(0), *group, (_EQUAL, 1, 0, only_signals), error=errno.EPERM)
+    code.append((_RETURN, 0, 0, _ALLOW))
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in code)
+
+
+def install(program: bytes = b"") -> None:
+    """Install the filter, or the one given, in this process and all that it will start, for good.
 
     Raises:
         OSError: the kernel has no seccomp filters.
     """
     libc = ctypes.CDLL(None, use_errno=True)
-    program = build_filter(platform.machine())
+    program = program or build_filter(platform.machine())
     instructions = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(instructions))
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(

@@ -1,4 +1,4 @@
-"""The fork server of a slot: process 1 of its own namespaces, runs one program after the other.
+"""The fork server of a slot: runs one program after the other, shut into namespaces with it, or by Landlock.
 
 Started by `rewardranker.execution.slot` with an empty environment and a socket as descriptor 0, so that
 nothing of the process that started it is in its memory. `sandbox.request` tells what is said on that socket.
@@ -17,21 +17,23 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from rewardranker.execution.sandbox import isolation
+from rewardranker.execution.sandbox import isolation, landlock
 from rewardranker.execution.sandbox.captured import Captured
 from rewardranker.execution.sandbox.child import KEY_BYTES, Descriptors, exec_program, run_program
-from rewardranker.execution.sandbox.leftovers import end_all, wipe
+from rewardranker.execution.sandbox.leftovers import descendants, end_all, end_descendants, wipe
 from rewardranker.execution.sandbox.request import (
+    FILES,
     FINISHED,
     MAX_PATIENCE,
     MEMORY,
     NEVER_RAN,
     NO_LIMIT,
     NOT_STARTED,
+    PROCESSES,
     READY,
     REPLY,
     REQUEST,
@@ -52,19 +54,26 @@ _COMMON_MODULES = (
 )
 
 
-def main(parent_pid: int, visible: dict[str, str], *, watches_memory: bool) -> None:
+def main(
+    parent_pid: int, visible: dict[str, str], *, watches_memory: bool, landlocked: str | None = None
+) -> None:
     """Isolate this process and serve programs until the other end closes.
 
     Args:
         parent_pid: the process at the other end; with it, everything here ends.
         visible: directories of the host that programs may read, by the path at which they see them.
         watches_memory: no cgroup limits the memory of a program's processes together, so this must.
+        landlocked: confine programs by Landlock, in this directory of the host; None: by namespaces.
     """
     connection = socket.socket(fileno=os.dup(0))
     connection.recv(1)
     try:
         _prepare_interpreter()
-        isolation.enter(Path(sys.base_prefix), visible, parent_pid)
+        confinement = None
+        if landlocked is None:
+            isolation.enter(Path(sys.base_prefix), visible, parent_pid)
+        else:
+            confinement = landlock.enter(Path(sys.base_prefix), visible, parent_pid, landlocked)
         devnull = os.open("/dev/null", os.O_RDWR)
         for number in (0, 1, 2):
             os.dup2(devnull, number)
@@ -74,8 +83,13 @@ def main(parent_pid: int, visible: dict[str, str], *, watches_memory: bool) -> N
         return
     connection.sendall(READY.pack(0))
     slot = _Slot(connection, devnull, watches_memory=watches_memory)
-    while slot.serve_one():
-        pass
+    if confinement is not None:
+        slot = _LandlockedSlot(connection, devnull, confinement, watches_memory=watches_memory)
+    try:
+        while slot.serve_one():
+            pass
+    finally:
+        slot.end()
 
 
 def _prepare_interpreter() -> None:
@@ -110,9 +124,14 @@ class _Ended(NamedTuple):
 
 
 class _Slot:
+    """In namespaces: everything in /proc and /tmp is the program's."""
+
+    directory = "/tmp"
+
     def __init__(self, connection: socket.socket, devnull: int, *, watches_memory: bool) -> None:
         self._connection, self._devnull = connection, devnull
-        self._watches_memory = watches_memory
+        self._watches_memory = self._watches = watches_memory
+        self.environment: dict[str, str] = {}
         self._stdout, self._stderr, self._returned = self._outputs = Captured(), Captured(), Captured()
         self._is_clean = True
 
@@ -127,11 +146,11 @@ class _Slot:
         if length and self._connection.recv_into(body, 0, socket.MSG_WAITALL) < length:
             return False
         request = Request(**json.loads(head))
-        if not (self._is_clean or request.goes_on or wipe("/tmp")):
+        if not (self._is_clean or request.goes_on or wipe(self.directory)):
             return False
         ended = self._run_command(request, body) if request.command else self._run_python(request, body)
         body[:] = bytes(length)
-        self._is_clean = not request.keeps and wipe("/tmp")
+        self._is_clean = not request.keeps and wipe(self.directory)
         is_worn = not (self._is_clean or request.keeps)
         numbers = ended.limit, ended.steps, is_worn, ended.returncode, ended.wall_s, ended.cpu_s
         self._connection.sendall(REPLY.pack(*numbers, *(len(output.kept) for output in self._outputs)))
@@ -156,8 +175,9 @@ class _Slot:
         return ended._replace(steps=FINISHED if is_key else STARTED if sent else NOT_STARTED)
 
     def _run_command(self, request: Request, body: bytearray) -> _Ended:
-        _write_files(request.files, body)
-        environment = {"PATH": isolation.PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **request.environment}
+        _write_files(self.directory, request.files, body)
+        environment = {"PATH": isolation.PATH, "HOME": self.directory, "LANG": "C.UTF-8"}
+        environment |= self.environment | request.environment
         memory_mb = request.memory_mb + request.reserves_memory * RUNTIME_MB
         reader, writer = os.pipe()
         with _control(socket.SOCK_STREAM) as (control, childs), self._stdin(request, body) as stdin:
@@ -194,14 +214,16 @@ class _Slot:
         if not request.input_bytes or request.entry_point:
             yield self._devnull
             return
-        writing = os.open("/tmp", os.O_TMPFILE | os.O_RDWR)
+        path = f"{self.directory}/{os.urandom(16).hex()}"
+        writing = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             content = memoryview(body)[len(body) - request.input_bytes :]
             while content:
                 content = content[os.write(writing, content) :]
-            reading = os.open(f"/proc/self/fd/{writing}", os.O_RDONLY)
+            reading = os.open(path, os.O_RDONLY)
         finally:
             os.close(writing)
+            os.unlink(path)  # noqa: PTH108
         try:
             yield reading
         finally:
@@ -224,6 +246,7 @@ class _Slot:
         pid = os.fork()
         if pid == 0:
             try:
+                self.confine()
                 work(descriptors)
             finally:
                 os._exit(NEVER_RAN)
@@ -247,7 +270,7 @@ class _Slot:
         limit = NO_LIMIT
         while True:
             wait_s = max(0.0, deadline - time.monotonic())
-            events = dict(poll.poll(1000 * (min(wait_s, _WATCH_EVERY_S) if self._watches_memory else wait_s)))
+            events = dict(poll.poll(1000 * (min(wait_s, _WATCH_EVERY_S) if self._watches else wait_s)))
             if self._connection.fileno() in events:
                 os._exit(0)
             for reader in events.keys() & outputs.keys():
@@ -256,18 +279,78 @@ class _Slot:
             if pidfd in events:
                 break
             if time.monotonic() >= deadline:
-                patience = min(request.timeout_s + _waited_for_cpu_s(), MAX_PATIENCE * request.timeout_s)
+                patience = min(
+                    request.timeout_s + _waited_for_cpu_s(self.processes()), MAX_PATIENCE * request.timeout_s
+                )
                 if start + patience <= deadline + 0.001:
                     limit = TIME
                     break
                 deadline = start + patience
-            elif self._watches_memory and _memory_bytes() > request.total_mb << 20:
-                limit = MEMORY
+            elif self._watches and (limit := self.limit_reached(request)):
                 break
         wall_s = time.monotonic() - start
         os.close(pidfd)
-        returncode, cpu_s = end_all(pid)
+        returncode, cpu_s = self.end(pid)
         return _Ended(limit, returncode, wall_s, cpu_s)
+
+    def confine(self) -> None:
+        """Do in a program's process, before it is one, what isolation needs."""
+        isolation.limit_processes()
+
+    def processes(self) -> list[int]:
+        """Those of the program."""
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and name != "1"]  # noqa: PTH208
+
+    def limit_reached(self, request: Request) -> int:
+        """The limit that the watch finds exceeded."""
+        return MEMORY if _memory_bytes(self.processes()) > request.total_mb << 20 else NO_LIMIT
+
+    def end(self, pid: int = 0) -> tuple[int, float]:
+        """End and reap all processes of the program: return code of process `pid`, CPU seconds of all."""
+        return end_all(pid)
+
+
+class _LandlockedSlot(_Slot):
+    """On the host: the program's are the descendants of this process and what is in the working directory."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        devnull: int,
+        confinement: landlock.Confinement,
+        *,
+        watches_memory: bool,
+    ) -> None:
+        super().__init__(connection, devnull, watches_memory=watches_memory)
+        self._watches = True
+        self._confinement = confinement
+        self.directory = confinement.directory
+        self.environment = {"TMPDIR": self.directory, "OPENSSL_CONF": "/dev/null"}  # node can't read its own
+        self._n_processes = 0
+
+    def serve_one(self) -> bool:
+        self._n_processes = self._confinement.count_processes()
+        return super().serve_one()
+
+    def confine(self) -> None:
+        isolation.limit_processes(self._n_processes)
+        self._confinement.confine()
+
+    def processes(self) -> list[int]:
+        return list(descendants())
+
+    def limit_reached(self, request: Request) -> int:
+        threads = descendants()
+        if sum(threads.values()) > isolation.MAX_PROCESSES:
+            return PROCESSES
+        if self._watches_memory and _memory_bytes(threads) > request.total_mb << 20:
+            return MEMORY
+        return FILES if self._confinement.is_full() else NO_LIMIT
+
+    def end(self, pid: int = 0) -> tuple[int, float]:
+        ended = end_descendants(pid)
+        self._confinement.make_executable()
+        return ended
 
 
 @contextlib.contextmanager
@@ -300,37 +383,38 @@ def _sent(control: socket.socket, pid: int) -> list[bytes]:
     return sent
 
 
-def _write_files(files: list[tuple[str, int]], content: bytearray) -> None:
+def _write_files(directory: str, files: list[tuple[str, int]], content: bytearray) -> None:
     at = 0
     for name, length in files:
-        path = f"/tmp/{name}"
+        path = f"{directory}/{name}"
         os.makedirs(os.path.dirname(path), exist_ok=True)  # noqa: PTH103, PTH120
         with Path(path).open("xb", buffering=0) as f:
             f.write(memoryview(content)[at : at + length])
         at += length
 
 
-def _waited_for_cpu_s() -> float:
+def _waited_for_cpu_s(pids: Iterable[int]) -> float:
     """Seconds that a thread of the program was ready to run while others had the CPU: the longest of them."""
     waited = 0
-    for file in Path("/proc").glob("[0-9]*/task/*/schedstat"):
-        if file.parts[2] == "1":
-            continue
-        with contextlib.suppress(OSError):  # it ended just now, or the kernel does not count
-            waited = max(waited, int(file.read_text().split()[1]))
+    for pid in pids:
+        for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(OSError):  # it ended just now, or the kernel does not count
+                waited = max(waited, int(file.read_text().split()[1]))
     return waited / 1e9
 
 
-def _memory_bytes() -> int:
-    """What the processes of the program hold together.
+def _memory_bytes(pids: Iterable[int]) -> int:
+    """What these processes hold together.
 
     A process that was forked shows this one's memory as its own, hence without as much as that.
     """
-    held = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208
-        if name.isdigit():
-            with contextlib.suppress(OSError):  # it ended just now
-                resident, shared = Path("/proc", name, "statm").read_text().split()[1:3]
-                held[name] = int(resident) - int(shared)
-    own = held.pop("1", 0)
-    return sum(max(0, pages - own) for pages in held.values()) * _PAGE_BYTES
+    own, *held = (_own_pages(pid) for pid in (os.getpid(), *pids))
+    return sum(max(0, pages - own) for pages in held) * _PAGE_BYTES
+
+
+def _own_pages(pid: int) -> int:
+    try:
+        resident, shared = Path(f"/proc/{pid}/statm").read_text().split()[1:3]
+    except OSError:  # it ended just now
+        return 0
+    return int(resident) - int(shared)
