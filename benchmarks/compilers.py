@@ -21,7 +21,7 @@ from rewardranker.execution.compilers.compiler import Compiler
 from rewardranker.execution.compilers.prebuilt import fill_in, prepare
 from rewardranker.execution.languages import LANGUAGES, find_language
 from rewardranker.execution.languages.language import Language
-from rewardranker.execution.sandbox.server import Job
+from rewardranker.execution.sandbox.request import Request
 from rewardranker.execution.slot import Slot
 from rewardranker.files import read_jsonl, write_json
 
@@ -36,7 +36,7 @@ def children_cpu_s() -> float:
 
 
 class Cold:
-    """Builds in a slot; of the run, which is `true`, a millisecond is counted with it."""
+    """Builds in a slot."""
 
     def __init__(self) -> None:
         self._slot = Slot()
@@ -45,12 +45,18 @@ class Cold:
     def build(self, language: Language, source: str, options: tuple[str, ...] = ()) -> tuple[float, float]:
         """CPU and wall seconds."""
         files = encoded_files(language, source)
-        lengths = [(name, len(content)) for name, content in files.items()]
-        command = [*language.build, *fill_in(options, language)]
-        job = Job(lengths, command, ["true"], dict(language.environment), True, "", False)
+        request = Request(
+            command=[*language.build, *fill_in(options, language)],
+            files=[(name, len(content)) for name, content in files.items()],
+            input_bytes=0,
+            timeout_s=60.0,
+            memory_mb=2048,
+            environment=dict(language.environment),
+            reserves_memory=True,
+        )
         start = time.perf_counter()
-        self._slot.send(b"".join(files.values()), 10.0, 512, job)
-        outcome = self._slot.receive(600.0)
+        self._slot.send(request, b"".join(files.values()))
+        outcome = self._slot.receive()
         return outcome.cpu_s, time.perf_counter() - start
 
     def close(self) -> None:

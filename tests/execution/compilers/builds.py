@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -13,7 +13,7 @@ from rewardranker.execution.compilers.prebuilt import fill_in, prepare
 from rewardranker.execution.judging import judge
 from rewardranker.execution.languages import find_language
 from rewardranker.execution.languages.language import Language
-from rewardranker.execution.sandbox.server import NOT_STARTED, Job
+from rewardranker.execution.sandbox.request import NOT_STARTED, Request
 from rewardranker.execution.slot import Outcome, Slot
 from rewardranker.execution.verdict import Verdict
 
@@ -73,11 +73,33 @@ class Cold:
     def _run(self, language: Language, source: str, build: list[str], run: list[str]) -> Outcome:
         key = secrets.token_hex(16)
         files = encoded_files(language, source, key)
-        lengths = [(name, len(content)) for name, content in files.items()]
-        reserves, in_files = language.reserves_memory, language.key_is_in_files
-        job = Job(lengths, build, run, dict(language.environment), reserves, key, not in_files)
-        self._slot.send(b"".join(files.values()), 10.0, 512, job)
-        return self._slot.receive(600.0)
+        request = Request(
+            command=build,
+            files=[(name, len(content)) for name, content in files.items()],
+            input_bytes=0,
+            timeout_s=60.0,
+            memory_mb=2048,
+            environment=dict(language.environment),
+            reserves_memory=True,
+            keeps=True,
+        )
+        self._slot.send(request, b"".join(files.values()))
+        built = self._slot.receive()
+        if built.returncode != 0:
+            return replace(built, steps=NOT_STARTED)
+        request = request._replace(
+            command=run,
+            files=[],
+            timeout_s=10.0,
+            memory_mb=512,
+            reserves_memory=language.reserves_memory,
+            key=key,
+            sends_key=not language.key_is_in_files,
+            goes_on=True,
+            keeps=False,
+        )
+        self._slot.send(request, b"")
+        return self._slot.receive()
 
 
 class Warm:
