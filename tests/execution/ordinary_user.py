@@ -31,6 +31,8 @@ def run_as_ordinary_user(script: str, *arguments: str, **options: object) -> sub
             shutil.copy(file, folder)
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755)
+        (folder / "cache").mkdir()
+        os.chown(folder / "cache", UID, UID)
         return subprocess.run(
             [sys.executable, folder / Path(__file__).name, "--as-user", script, *arguments],
             cwd=folder,

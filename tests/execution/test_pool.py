@@ -131,12 +131,17 @@ def test_slots_can_be_started_beside_threads():
 
 
 def test_memory_that_a_program_took_before_its_timeout_is_not_held_against_the_next():
-    bomb = "import os, time\nfor _ in range(3):\n"
-    bomb += "    if os.fork() == 0:\n        x = b'x' * (200 << 20); time.sleep(60)\n"
+    bomb = """
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        x = b"x" * (200 << 20)
+        time.sleep(60)
+time.sleep(60)
+"""
+    programs = [Program("python", bomb), Program("python", "")]
     with Pool(timeout_s=1.0, memory_mb=256, workers=1) as pool:
-        (_, first), (_, second) = pool.run(
-            [Program("python", f"{bomb}time.sleep(60)"), Program("python", "")]
-        )
+        first, second = (verdict for _, verdict in pool.run(programs, in_order=True))
     assert first.strict_status in ("timeout", "failed")  # failed: without a control group it ends at once
     assert second.passed, second
 

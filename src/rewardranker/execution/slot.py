@@ -166,9 +166,8 @@ class Slot:
                 return Outcome(MEMORY, STARTED, -9, b"", b"", b"", 0.0, 0.0)
             raise
         self.is_worn = bool(worn)
-        exceeded = (
-            self._cgroup is not None and self._cgroup.was_exceeded()
-        )  # asked each time, or the next pays
+        # Asked each time: otherwise the next program would be charged with it.
+        exceeded = self._cgroup is not None and self._cgroup.was_exceeded()
         if exceeded and limit != TIME:
             limit = MEMORY
         n_out, n_err, _ = lengths
