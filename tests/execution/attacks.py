@@ -81,8 +81,8 @@ def unlimit(*names):
     isolation._limit = lambda which, wanted: which in spared or limit(which, wanted)
 
 def show(path):
-    paths = isolation._visible_paths
-    isolation._visible_paths = lambda *arguments: [*paths(*arguments), path]
+    paths = isolation.visible_paths
+    isolation.visible_paths = lambda *arguments: [*paths(*arguments), path]
 
 def stay_the_user():  # for root: not nobody
     isolation._maps_nobody = lambda: False
@@ -120,7 +120,7 @@ def isolate_nothing():  # a slot that sees the host's processes and /tmp must no
     isolation.enter = lambda *_: None
     end_child_only(signal.SIGKILL)
     server.wipe = lambda directory: True
-    server._memory_bytes = lambda: 0
+    server._memory_bytes = lambda pids: 0
 """
 
 ATTEMPT = """
@@ -342,8 +342,8 @@ server._Slot._watch = watch_output
         "root of its own, another user", "show('$CANARY'); stay_the_user()", "attempt(lambda: open('$CANARY/secret').read())"
     ),
     "other directories of the host": _reaching(
-        "root of its own", "show('/var')",
-        "attempt(lambda: bool({'home', 'var', 'mnt', 'media', 'opt', 'srv', 'sys', 'run', 'boot', 'old'} & set(os.listdir('/'))))",
+        "root of its own", "show('/srv')",
+        "attempt(lambda: bool({'home', 'mnt', 'media', 'opt', 'srv', 'sys', 'run', 'boot', 'old'} & set(os.listdir('/'))))",
     ),
     "devices": _reaching(
         "root of its own",
