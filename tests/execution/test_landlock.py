@@ -584,6 +584,16 @@ def test_without_namespaces_it_works_and_the_default_names_it(user_folder):
     runner.close()
 
 
+def test_what_the_programs_user_may_not_read_is_named_with_what_to_do(monkeypatch, tmp_path):
+    skip_unless_possible(CLIENTS["root"])
+    (tmp_path / "rewardranker" / "node_modules").mkdir(parents=True)
+    tmp_path.chmod(0o700)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "_base_executable", _interpreter())
+    with pytest.raises(UserError, match=rf"can't read {tmp_path}.*`chmod a\+x /"):
+        Pool(workers=1, isolation="landlock")
+
+
 def wait_until(condition, what: str) -> None:
     for _ in range(400):
         if condition():

@@ -52,7 +52,7 @@ class LandlockSlot(Slot):
             raise UserError(f"no sandbox for untrusted programs: {e}") from e
 
     def _advice(self) -> str:
-        return "--isolation landlock needs Linux 5.13 or later with Landlock; see docs/how-to/execute.md."
+        return "What --isolation landlock needs stands in docs/how-to/execute.md, What keeps programs in."
 
     def _with_folders(self, part: str) -> str:
         return part.replace("{node_modules}", str(node_modules()))

@@ -219,8 +219,7 @@ def enter(interpreter: Path, visible: Mapping[str, str], parent_pid: int, direct
     _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # or a /proc with hidepid hides the programs from us
     signal.signal(signal.SIGTERM, _exit)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    readable = [path for path in isolation.visible_paths(interpreter) if Path(path).is_dir()]
-    readable += [folder for folder in visible.values() if _is_dir(folder)]
+    readable = [p for p in (*isolation.visible_paths(interpreter), *visible.values()) if _is_dir(p)]
     for path in readable:
         _check_readable(Path(path))
     isolation.limit_slot()
