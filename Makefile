@@ -19,7 +19,8 @@ help:
 	@echo "make demo         train a generator and a ranker on this machine, and see what they do"
 	@echo "make test         all tests"
 	@echo "make check        lint, format, types, layers"
-	@echo "make toolchains   compilers and interpreters of the languages that programs may be in (apt, npm)"
+	@echo "make toolchains   compilers and interpreters of the usual languages (apt, npm); of others: LANGUAGES=\"go rust\","
+	@echo "                  of all: LANGUAGES=all"
 	@echo "make setup        the environment alone (the others make it when needed)"
 	@echo "make constraints  pin the newest versions that pyproject.toml admits"
 	@echo "make clean        remove the environment and everything that was made; runs/ stays"
@@ -42,7 +43,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 toolchains: $(READY)
-	$(BIN)/python -m rewardranker.execution.toolchains
+	$(BIN)/python -m rewardranker.execution.toolchains $(LANGUAGES)
 
 demo: $(READY)
 	$(BIN)/rewardranker demo

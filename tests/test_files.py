@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardranker.errors import UserError
-from rewardranker.files import atomic_directory, atomic_path, read_jsonl, read_text, write_json, write_jsonl
+from rewardranker.files import (
+    atomic_directory,
+    atomic_path,
+    cache_folder,
+    read_jsonl,
+    read_text,
+    write_json,
+    write_jsonl,
+)
 
 
 class OopsError(Exception):
@@ -149,3 +157,11 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read_text(tmp_path / "absent")
     with pytest.raises(UserError, match="cannot read it"):
         read_text(tmp_path)
+
+
+def test_the_cache_is_where_the_user_wants_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder("x") == tmp_path / "rewardranker" / "x"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder("x") == tmp_path / ".cache" / "rewardranker" / "x"

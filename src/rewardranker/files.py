@@ -96,3 +96,14 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
         yield number, row
+
+
+def cache_folder(name: str) -> Path:
+    """The folder called `name` in the user's cache of RewardRanker, by the XDG base directory specification.
+
+    Raises:
+        RuntimeError: there is no home directory.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    cache = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"  # relative ones are invalid
+    return cache / "rewardranker" / name

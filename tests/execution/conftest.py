@@ -1,15 +1,11 @@
 """One sandbox for a whole test file; without isolation (`isolation`) nothing is run."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from rewardranker.execution.pool import Pool, Program
 from rewardranker.execution.verdict import Verdict
-
-SECRET = "SECRET0f1e2d3c"
-"""In the environment of the process that starts the sandboxes, and nowhere in a program."""
 
 
 class Sandbox:
@@ -31,10 +27,5 @@ class Sandbox:
 
 @pytest.fixture(scope="module")
 def sandbox(isolation: None) -> Iterator[Sandbox]:
-    os.environ["TEST_TOKEN"] = SECRET
-    try:
-        pool = Pool(timeout_s=2.0, memory_mb=256, workers=1)
-    finally:
-        del os.environ["TEST_TOKEN"]
-    with pool:
+    with Pool(timeout_s=2.0, memory_mb=256, workers=1) as pool:
         yield Sandbox(pool)

@@ -139,7 +139,7 @@ def _serve(connection: Connection, client: Client, folder: Path, without_namespa
                 elif request[0] == "tree":
                     connection.send(_tree(pool))
                 elif request[0] == "directory":
-                    connection.send(pool._slots[0]._directory)  # type: ignore[attr-defined]
+                    connection.send(pool.slots[0]._directory)  # type: ignore[attr-defined]
                 elif request[0] == "start":
                     stack.enter_context(contextlib.closing(pool.run(request[1]))).send(None)
                 elif request[0] == "message":
@@ -211,7 +211,7 @@ def _refuse_namespaces() -> None:
 
 
 def _run(pool: Pool, programs: list[Program], host: Host) -> Ran:
-    slot = pool._slots[0]
+    slot = pool.slots[0]
     before = _state(host)
     verdicts = []
     for program in programs:
@@ -219,7 +219,7 @@ def _run(pool: Pool, programs: list[Program], host: Host) -> Ran:
         verdicts.append(verdict)
     after = _state(host)
     changed = [name for name in {*before, *after} if before.get(name) != after.get(name)]
-    return Ran(verdicts, changed, _tree(pool)[2:], pool._slots[0] is not slot)
+    return Ran(verdicts, changed, _tree(pool)[2:], pool.slots[0] is not slot)
 
 
 def _state(host: Host) -> dict[str, Any]:
@@ -240,7 +240,7 @@ def _state(host: Host) -> dict[str, Any]:
 
 def _tree(pool: Pool) -> list[int]:
     """The guard, the fork server, and what else there is."""
-    guard = pool._slots[0]._process.pid  # type: ignore[attr-defined]
+    guard = pool.slots[0]._process.pid  # type: ignore[attr-defined]
     found, todo = [], [guard]
     while todo:
         found.append(todo.pop(0))

@@ -1,10 +1,12 @@
 """Order, shared verdicts, replaced slots, and nothing left behind."""
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -81,6 +83,69 @@ def test_a_call_that_is_left_in_the_middle_does_not_disturb_the_next():
         assert [v.stdout for _, v in pool.run([Program("python", "print('new')")])] == ["new\n"]
 
 
+def test_verdicts_in_order_of_an_endless_iterable():
+    def endless():
+        for i in itertools.count():
+            yield Program("python", f"import time; time.sleep({0.3 if i == 0 else 0}); print({i})")
+
+    taken = 0
+
+    def counted():
+        nonlocal taken
+        for program in endless():
+            taken += 1
+            yield program
+
+    with Pool(workers=3) as pool, contextlib.closing(pool.run(counted(), in_order=True)) as verdicts:
+        for expected, (index, verdict) in zip(range(200), verdicts, strict=False):
+            assert (index, verdict.stdout) == (expected, f"{expected}\n")
+    assert taken <= 200 + 1000 + 3
+
+
+def test_programs_are_taken_as_slots_get_free():
+    taken = []
+    programs = (taken.append(i) or Program("python", f"print({i})") for i in range(50))
+    with Pool(workers=2) as pool:
+        for n, _ in enumerate(pool.run(programs)):
+            assert len(taken) <= n + 1 + 2 * 2
+
+
+def test_what_comes_again_later_is_not_run_again():
+    source = "import os; print(os.urandom(8).hex())"
+    with Pool(workers=1) as pool:
+        programs = (Program("python", s) for s in [source, "", "1", "2", source])
+        verdicts = [v for _, v in pool.run(programs, in_order=True)]
+    assert verdicts[0] is verdicts[4]
+
+
+def test_slots_can_be_started_beside_threads():
+    stop = threading.Event()
+    threads = [threading.Thread(target=stop.wait) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        with Pool(workers=1) as pool:
+            assert [v.strict_status for _, v in pool.run([Program("py", "print(1)")])] == ["passed"]
+    finally:
+        stop.set()
+
+
+def test_memory_that_a_program_took_before_its_timeout_is_not_held_against_the_next():
+    bomb = """
+import os, time
+for _ in range(3):
+    if os.fork() == 0:
+        x = b"x" * (200 << 20)
+        time.sleep(60)
+time.sleep(60)
+"""
+    programs = [Program("python", bomb), Program("python", "")]
+    with Pool(timeout_s=1.0, memory_mb=256, workers=1) as pool:
+        first, second = (verdict for _, verdict in pool.run(programs, in_order=True))
+    assert first.strict_status in ("timeout", "failed")  # failed: without a control group it ends at once
+    assert second.passed, second
+
+
 def kill_slots() -> None:
     for pid in slot_processes(os.getpid()):
         with contextlib.suppress(ProcessLookupError):  # it ended with the one before
@@ -101,7 +166,7 @@ def test_the_program_of_a_slot_that_dies_runs_again():
 def test_slots_that_died_between_calls_are_replaced():
     with Pool(workers=2) as pool:
         kill_slots()
-        wait_until(lambda: not any(slot.is_alive() for slot in pool._slots), "the slots live on")
+        wait_until(lambda: not any(slot.is_alive() for slot in pool.slots), "the slots live on")
         assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
 
 
@@ -124,11 +189,11 @@ def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
 def test_a_slot_that_hangs_is_replaced(monkeypatch):
     monkeypatch.setattr(request, "_GRACE_S", -14.0)
     with Pool(workers=1) as pool:
-        slot = pool._slots[0]
+        slot = pool.slots[0]
         (inner,) = (int(p) for p in _children(slot._process.pid))
         os.kill(inner, signal.SIGSTOP)
         assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
-        assert pool._slots[0] is not slot
+        assert pool.slots[0] is not slot
 
 
 def _children(pid: int) -> list[str]:
@@ -185,7 +250,9 @@ def test_without_a_sandbox_nothing_is_run(monkeypatch):
 
 
 def test_a_sandbox_that_leaks_is_refused(monkeypatch):
-    starter = slot_module._STARTER.replace("server.main(", "isolation._new_root = len; server.main(")
+    # /tmp is the host's then: it must not be wiped.
+    leaking = "isolation._new_root = len; server.wipe = lambda directory: True; server.main("
+    starter = slot_module._STARTER.replace("server.main(", leaking)
     monkeypatch.setattr(slot_module, "_STARTER", starter)
     with pytest.raises(UserError, match="self-test: a program in it reached host files"):
         execute([Program("python", "")])

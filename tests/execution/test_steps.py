@@ -105,6 +105,10 @@ BY_CALLS = {  # source, strict status, first call that failed, reason
     "no such function": ("def g(x, y): return 3", "failed", 0, "NameError"),
     "does not parse": ("def f(", "syntax_error", None, "SyntaxError: '(' was never closed"),
     "loops": ("def f(x, y):\n    while True: pass", "timeout", 0, "no end after 2 s"),
+    "wrong, then raises": ("def f(x, y): return 4 // (x - 4)", "failed", 0, "returned -2, expected (3, {'a'})"),
+    "wrong, then loops": ("def f(x, y):\n    while x == 4: pass", "failed", 0, "returned None, expected (3, {'a'})"),
+    "right, then loops": ("def f(x, y):\n    while x == 4: pass\n    return 3, {'a'}", "timeout", 1, "no end after 2 s"),
+    "right, then leaves": ("import os\ndef f(x, y):\n    if x == 4: os._exit(0)\n    return 3, {'a'}", "failed", 1, "exit 0 before the end"),
     "spoils its arguments": ("def f(x, y):\n    r = x + y[0], {'a'}\n    y.clear()\n    return r", "passed", None, ""),
 }  # fmt: skip
 
@@ -124,6 +128,9 @@ FOOLS_INSIDE = {
     "equal to all, and a number": "class E(int):\n    def __eq__(self, other): return True\ndef f(x): return E(7)",
     "reads what is expected": "import sys\ndef f(x):\n    code = sys._getframe(1).f_code\n    return [c for c in code.co_consts if isinstance(c, int) and c == x + 1][0]",
     "searches the memory for it": "import gc\ndef f(x):\n    return next(c for o in gc.get_objects() if type(o).__name__ == 'function' and o.__name__ == 'check' for c in o.__code__.co_consts if c == x + 1)",
+    "replaces the tests": "import sys\ndef replace(frame, event, argument):\n"
+    "    if 'check' in frame.f_globals: frame.f_globals['check'] = lambda f: None\n    return replace\n"
+    "sys._getframe().f_trace = replace\nsys.settrace(replace)\ndef f(x): return x",
 }  # fmt: skip
 
 
@@ -135,6 +142,13 @@ def test_what_fools_the_tests_inside_does_not_fool_those_outside(pool, trick):
     assert fooled.passed, fooled.stderr
     assert judged.strict_status == "failed"
     assert judged.failed_test == 0
+
+
+def test_a_patched_builtin_fools_only_tests_inside(pool):
+    candidate = "import builtins\nbuiltins.abs = lambda x: 0\ndef f(x): return x"
+    inside = Program("python", candidate + "\nassert abs(f(1) - 2) < 1e-6")
+    fooled, judged = run(pool, inside, Program("python", candidate, CallTests.of("f", [((1,), 2)])))
+    assert (fooled.strict_status, judged.strict_status) == ("passed", "failed")
 
 
 LIES = {

@@ -41,7 +41,7 @@ def test_code_contests():
         "memory_limit_bytes": 256 << 20,
     }
     assert read_row_tests(row) == RowTests(StdinTests(("1", "2", "3"), ("a", "b", "c")), 1.5, 256)
-    assert read_row_tests({**row, "time_limit": None, "memory_limit_bytes": 0})[1:] == (None, None)
+    assert read_row_tests({**row, "time_limit": None, "memory_limit_bytes": 0})[1:3] == (None, None)
 
 
 @needs_formats

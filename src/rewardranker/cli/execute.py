@@ -34,9 +34,7 @@ def execute(
         float | None,
         typer.Option("--timeout", min=0.01, help="Seconds a program may take: 3, for MultiPL-E 15."),
     ] = None,
-    memory_mb: Annotated[
-        int, typer.Option("--memory", min=64, help="MB that each process of it may use.")
-    ] = 512,
+    memory_mb: Annotated[int, typer.Option("--memory", min=64, help="MB that a program may use.")] = 512,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Sandboxes side by side; 0: as many as suit the machine.")
     ] = 0,
@@ -64,6 +62,7 @@ def execute(
     from rich.table import Table
 
     from rewardranker import progress
+    from rewardranker.errors import UserError
     from rewardranker.execution.cache import VerdictCache
     from rewardranker.execution.formats.job import STANDARD_STREAM
     from rewardranker.execution.formats.recognise import open_job
@@ -75,6 +74,8 @@ def execute(
             check_out(place)
     for fault in job.faults:
         typer.echo(fault, err=True)
+    if job.faults and not job.programs and not job.n_done_before:
+        raise UserError(f"{programs}: none of its rows or files can be run; nothing was written")
     n_told = len(job.faults)
     cache = VerdictCache() if use_cache else None
     statuses: Counter[str] = Counter()

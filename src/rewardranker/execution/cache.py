@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sqlite3
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from rewardranker.execution.backends import NAMESPACES
 from rewardranker.execution.languages import find_language
 from rewardranker.execution.program import Program
 from rewardranker.execution.verdict import Verdict
+from rewardranker.files import cache_folder
 
 _FORMAT = 2
 """To be raised when the sandbox or the judging changes what is said of a program between two versions."""
@@ -54,7 +54,7 @@ class VerdictCache:
         self._n_added = 0
         self._database: sqlite3.Connection | None = None
         try:
-            self._folder = folder or _default_folder()
+            self._folder = folder or cache_folder("verdicts")
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._database = sqlite3.connect(
                 self._folder / "verdicts.sqlite", timeout=_PATIENCE_S, isolation_level=None
@@ -147,12 +147,6 @@ class VerdictCache:
             markup=False,
             soft_wrap=True,
         )
-
-
-def _default_folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    cache = Path(base) if Path(base).is_absolute() else Path.home() / ".cache"  # relative ones are invalid
-    return cache / "rewardranker" / "verdicts"
 
 
 def _is_lasting(verdict: Verdict) -> bool:

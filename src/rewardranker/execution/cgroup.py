@@ -5,6 +5,7 @@ by root and, in version 2, below a group that was delegated to the user (as syst
 """
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -13,10 +14,11 @@ from typing import NamedTuple, Self
 
 _PREFIX = "rewardranker-"
 _REMOVAL_S = 2.0
+_NO_LIMIT_MB = 1 << 20
 
 
 class _Files(NamedTuple):
-    limits: tuple[str, ...]
+    limits: tuple[str, str]
     """The first must be there; where the second is, it limits memory and swap together, or swap."""
     events: str
     """Has a line "oom_kill <number>"."""
@@ -31,7 +33,7 @@ class Cgroup:
 
     def __init__(self, directory: Path, files: _Files) -> None:
         self._directory, self._files = directory, files
-        self._limit_mb = 0
+        self._limit_mb = _NO_LIMIT_MB
         self._n_kills = 0
         self._events = (directory / files.events).open("rb", buffering=0)
 
@@ -46,7 +48,7 @@ class Cgroup:
             except OSError:
                 continue
             try:
-                _write(directory / files.limits[0], str(1 << 40))
+                (directory / files.limits[0]).write_text(str(_NO_LIMIT_MB << 20))
                 return cls(directory, files)
             except OSError:
                 directory.rmdir()
@@ -58,22 +60,28 @@ class Cgroup:
         Raises:
             OSError: this user may not move it.
         """
-        _write(self._directory / "cgroup.procs", str(pid))
+        (self._directory / "cgroup.procs").write_text(str(pid))
 
     def limit(self, memory_mb: int) -> None:
         """Limit what is here to `memory_mb` (and no swap beyond it)."""
         if memory_mb == self._limit_mb:
             return
-        total = str(memory_mb << 20)
-        values = (total, total) if self._files is _V1 else (total, "0")
-        steps = list(zip(self._files.limits, values, strict=True))
-        if memory_mb > self._limit_mb and self._files is _V1:  # memory may not exceed memory and swap
-            steps.reverse()
-        for file, value in steps:
-            if (self._directory / file).exists():
-                with contextlib.suppress(OSError):  # below what is in use just now: tried again next time
-                    _write(self._directory / file, value)
-                    self._limit_mb = memory_mb
+        size = str(memory_mb << 20)
+        memory, swap = (self._directory / file for file in self._files.limits)
+        values = [(memory, size), (swap, size if self._files is _V1 else "0")]
+        if self._files is _V1 and memory_mb > self._limit_mb:
+            values.reverse()  # memory and swap together may never be less than memory
+        for file, value in values:
+            if file.exists():
+                try:
+                    file.write_text(value)
+                except OSError as e:
+                    if (
+                        e.errno == errno.EBUSY
+                    ):  # less than is in use just now: the old limit holds till next time
+                        return
+                    raise
+        self._limit_mb = memory_mb
 
     def was_exceeded(self) -> bool:
         """Whether the kernel has ended a process here since this was last asked, because of the limit."""
@@ -103,19 +111,19 @@ class Cgroup:
                 return
 
 
-def _parents() -> list[tuple[Path, _Files]]:
+def _parents(proc: Path = Path("/proc/self")) -> list[tuple[Path, _Files]]:
     """Groups in which a group with a memory limit may be possible: our own, and, in version 2, the one above.
 
     In version 2 a group that holds processes can't limit groups below it (the root can).
     """
     mounts = {}
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in (proc / "mountinfo").read_text().splitlines():
         fields, _, kind = line.partition(" - ")
         name, _, options = kind.split(" ", 2)
         if name == "cgroup2" or (name == "cgroup" and "memory" in options.split(",")):
             mounts[name] = (fields.split()[3], Path(fields.split()[4]))
     found = []
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
+    for line in (proc / "cgroup").read_text().splitlines():
         number, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(",") and "cgroup" in mounts:
             found.append((_below(mounts["cgroup"], path), _V1))
@@ -138,7 +146,3 @@ def _remove_abandoned(parent: Path) -> None:
         if not Path("/proc", pid).exists():
             with contextlib.suppress(OSError):
                 directory.rmdir()
-
-
-def _write(file: Path, value: str) -> None:
-    file.write_text(value)

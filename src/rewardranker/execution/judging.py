@@ -82,7 +82,8 @@ def _compatible_status(language: Language, outcome: Outcome, output: str) -> Sta
         return "passed"
     if language.build:
         return "syntax_error" if outcome.steps == NOT_STARTED else "failed"
-    return "syntax_error" if language.syntax_error_mark in output else "failed"
+    mark = language.syntax_error_mark
+    return "syntax_error" if mark and mark in output else "failed"
 
 
 def _strict_status(language: Language, outcome: Outcome, status: Status) -> Status:

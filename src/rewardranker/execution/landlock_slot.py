@@ -9,6 +9,7 @@ from pathlib import Path
 from rewardranker.errors import UserError
 from rewardranker.execution.languages.language import node_modules
 from rewardranker.execution.sandbox import landlock
+from rewardranker.execution.sandbox.isolation import NODE_MODULES
 from rewardranker.execution.slot import Slot
 
 _PREFIX = "rewardranker-"
@@ -36,6 +37,9 @@ class LandlockSlot(Slot):
         super().close()
         assert self._directory is not None
         shutil.rmtree(self._directory, ignore_errors=True)  # it is gone, unless the guard did not start
+
+    def _visible(self) -> dict[str, str]:
+        return {NODE_MODULES: str(node_modules())}  # nothing prebuilt: compilers that stay need namespaces
 
     def _make_directory(self) -> str:
         parents = [Path(tempfile.gettempdir())]

@@ -6,49 +6,34 @@ Example:
     [('passed', ''), ('failed', 'AssertionError')]
 """
 
-import hashlib
 import os
 import selectors
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Self
 
+from rewardranker import progress
+from rewardranker.errors import UserError
 from rewardranker.execution.backends import NAMESPACES, Sandbox, find_backend
 from rewardranker.execution.cache import VerdictCache
-from rewardranker.execution.judging import not_run
-from rewardranker.execution.languages import LANGUAGES, find_language
+from rewardranker.execution.compilers.compiler import COMPILE_S, Built, Compiler, CompilerFailedError
+from rewardranker.execution.compilers.prebuilt import prepare
 from rewardranker.execution.languages.language import Language
 from rewardranker.execution.program import Program
 from rewardranker.execution.selftest import check_isolation
-from rewardranker.execution.slot import SlotFailedError
-from rewardranker.execution.steps import Run, Steps, judged
+from rewardranker.execution.slot import Outcome, SlotFailedError
+from rewardranker.execution.steps import Compile, Run, Steps, judged
 from rewardranker.execution.verdict import Verdict
-from rewardranker.problems.tests import CallTests
+from rewardranker.execution.work import Task, Work
 
 __all__ = ["Pool", "Program", "execute", "run"]
 
 _SLOTS_PER_CORE = 2  # a program that sleeps leaves its core to another slot
-_MAX_ATTEMPTS = 3
-_MAX_AHEAD = 1000
-"""Programs that may be taken from the caller before the oldest of them has its verdict."""
-_MAX_KNOWN = 20_000
-"""Verdicts kept for programs that come again."""
-
-
-@dataclass(eq=False)
-class _Task:
-    """A program that has no verdict yet."""
-
-    program: Program
-    language: Language
-    identity: bytes
-    indices: list[int]
-    """Its places among the programs of the call."""
-    n_attempts: int = 0
-    steps: Steps = field(init=False)
+_MAX_OPEN = 16
+"""Programs in work for each slot, when those that are here wait for compilers while slots are idle."""
 
 
 class Pool:
@@ -81,11 +66,13 @@ class Pool:
     ) -> None:
         self._timeout_s, self._memory_mb = timeout_s, memory_mb
         self._size = workers or _SLOTS_PER_CORE * len(os.sched_getaffinity(0))
-        self._new_sandbox = find_backend(isolation)
-        self._slots: list[Sandbox] = []
+        self._isolation, self._new_sandbox = isolation, find_backend(isolation)
+        self.slots: list[Sandbox] = []
+        self._compilers: list[Compiler] = []
+        self._prepared: dict[str, bool] = {}
         self._fill()
         try:
-            check_isolation(self._slots[0])
+            check_isolation(self.slots[0])
         except BaseException:
             self.close()
             raise
@@ -98,8 +85,10 @@ class Pool:
 
     def close(self) -> None:
         """End the sandboxes and every process in them."""
-        while self._slots:
-            self._slots.pop().close()
+        while self.slots:
+            self.slots.pop().close()
+        while self._compilers:
+            self._compilers.pop().close()
 
     def run(
         self, programs: Iterable[Program], *, in_order: bool = False
@@ -112,130 +101,218 @@ class Pool:
         Identical programs are run once. A program whose sandbox fails is run again in another, at most twice;
         then its status is "error". One call at a time.
         """
-        for slot in [s for s in self._slots if not s.is_alive()]:
-            self._discard(slot)
+        for slot in [s for s in self.slots if not s.is_alive()]:
+            self.discard(slot)
         self._fill()
-        work = _Work(programs, self._timeout_s, self._memory_mb)
-        idle = list(self._slots)
-        running: dict[Sandbox, tuple[_Task, float]] = {}  # with the time at which the slot must have answered
-        selector = selectors.DefaultSelector()
-
-        def send(slot: Sandbox, task: _Task, step: Run) -> None:
-            running[slot] = task, time.monotonic() + step.request.longest_s
-            slot.send(*step)
-
+        call = _Call(self, programs)
         try:
             while True:
-                yield from work.finished(in_order=in_order)
-                while idle and (task := work.next_task()):
-                    slot = idle.pop()
-                    selector.register(slot, selectors.EVENT_READ)
-                    send(slot, task, next(task.steps))
-                if not running:
-                    yield from work.finished(in_order=in_order)
+                yield from call.work.finished(in_order=in_order)
+                call.take()
+                call.send()
+                if not call.work.n_given:
+                    yield from call.work.finished(in_order=in_order)
                     return
-                for slot in _answered(selector, running):
-                    task, _ = running.pop(slot)
-                    try:
-                        send(slot, task, task.steps.send(slot.receive()))
-                        continue
-                    except SlotFailedError as e:
-                        work.retry(task, str(e))
-                    except StopIteration as end:
-                        work.finish(task, replace(end.value, isolation=slot.isolation))
-                    selector.unregister(slot)
-                    idle.append(self._successor(slot) if slot.is_worn else slot)
+                call.receive()
         finally:
-            selector.close()
-            for slot in running:  # the caller stopped in the middle: no late answer may reach the next call
-                self._discard(slot)
+            call.close()
+
+    def steps(self, program: Program, language: Language) -> Steps:
+        """What is to be done with `program`."""
+        timeout_s = program.timeout_s or self._timeout_s
+        memory_mb = program.memory_mb or self._memory_mb
+        return judged(program, language, timeout_s, memory_mb, is_prepared=self._is_prepared(language))
+
+    def compiler(self, language: Language, running: "_Running") -> Compiler | None:
+        """An idle compiler, or a new one that must get ready; None if as many as there may be are at work."""
+        for compiler in [c for c in self._compilers if c.is_worn and c not in running]:
+            self.discard(compiler)
+        compilers = [c for c in self._compilers if c.language is language]
+        for compiler in compilers:
+            if compiler not in running:
+                return compiler
+        if len(compilers) == (len(os.sched_getaffinity(0)) + 1) // 2:
+            return None
+        self._compilers.append(Compiler(language))
+        return self._compilers[-1]
+
+    def _is_prepared(self, language: Language) -> bool:
+        """Whether what makes this language's compiler faster is there; makes it when first asked."""
+        if language.prebuilt is None or self._isolation != NAMESPACES:
+            return False
+        if language.name not in self._prepared:
+            try:
+                prepare(language)
+                self._prepared[language.name] = True
+            except UserError as e:
+                progress.console.print(
+                    f"{language.name} is compiled slowly: {e}", markup=False, soft_wrap=True
+                )
+                self._prepared[language.name] = False
+        return self._prepared[language.name]
 
     def _fill(self) -> None:
         """Start slots until there are as many as there should be."""
         new = []
         try:
-            while len(self._slots) < self._size:
+            while len(self.slots) < self._size:
                 new.append(self._new_sandbox())
-                self._slots.append(new[-1])
+                self.slots.append(new[-1])
             for slot in new:
                 slot.wait_until_ready()
         except BaseException:
             self.close()
             raise
 
-    def _successor(self, slot: Sandbox) -> Sandbox:
-        self._discard(slot)
+    def successor(self, slot: Sandbox) -> Sandbox:
+        """A new slot in place of `slot`."""
+        self.discard(slot)
         self._fill()
-        return self._slots[-1]
+        return self.slots[-1]
 
-    def _discard(self, slot: Sandbox) -> None:
-        self._slots.remove(slot)
-        slot.close()
-
-
-class _Work:
-    """The programs of one call: those to come, those that wait, and verdicts not yielded yet."""
-
-    def __init__(self, programs: Iterable[Program], timeout_s: float, memory_mb: int) -> None:
-        self._programs: Iterator[Program] = iter(programs)
-        self._timeout_s, self._memory_mb = timeout_s, memory_mb
-        self._again: deque[_Task] = deque()
-        self._open: dict[bytes, _Task] = {}
-        self._known: OrderedDict[bytes, Verdict] = OrderedDict()
-        self._verdicts: dict[int, Verdict] = {}
-        self._n_taken = self._n_yielded = 0
-
-    def finished(self, *, in_order: bool) -> Iterator[tuple[int, Verdict]]:
-        """The verdicts that may be yielded now."""
-        while self._verdicts:
-            index = self._n_yielded if in_order else next(iter(self._verdicts))
-            if index not in self._verdicts:
-                return
-            self._n_yielded += 1
-            yield index, self._verdicts.pop(index)
-
-    def next_task(self) -> _Task | None:
-        """A program that must run; None if there is none now."""
-        task = self._again.popleft() if self._again else self._new_task()
-        if task is not None:
-            task.n_attempts += 1
-            limits = task.program.timeout_s or self._timeout_s, task.program.memory_mb or self._memory_mb
-            task.steps = judged(task.program, task.language, *limits)
-        return task
-
-    def finish(self, task: _Task, verdict: Verdict) -> None:
-        del self._open[task.identity]
-        self._known[task.identity] = verdict
-        if len(self._known) > _MAX_KNOWN:
-            self._known.popitem(last=False)
-        self._verdicts.update(dict.fromkeys(task.indices, verdict))
-
-    def retry(self, task: _Task, why: str) -> None:
-        """Run it again, unless that was tried often enough."""
-        if task.n_attempts < _MAX_ATTEMPTS:
-            self._again.append(task)
+    def discard(self, worker: Sandbox | Compiler) -> None:
+        """End it."""
+        if isinstance(worker, Compiler):
+            self._compilers.remove(worker)
         else:
-            self.finish(task, not_run("error", f"{why}, {_MAX_ATTEMPTS} times"))
+            self.slots.remove(worker)
+        worker.close()
 
-    def _new_task(self) -> _Task | None:
-        while self._n_taken - self._n_yielded < _MAX_AHEAD:
-            program = next(self._programs, None)
-            if program is None:
-                return None
-            index = self._n_taken
-            self._n_taken += 1
-            if why := _unavailable(program):
-                self._verdicts[index] = not_run("unavailable", why)
+
+class _Call:
+    """One call of `Pool.run`: programs in work, and where."""
+
+    def __init__(self, pool: Pool, programs: Iterable[Program]) -> None:
+        self.work = Work(programs)
+        self._pool = pool
+        self._idle = list(pool.slots)
+        self._running = _Running()
+        self._to_run: deque[tuple[Task, Run]] = deque()
+        self._to_compile: deque[tuple[Task, Compile]] = deque()
+
+    def take(self) -> None:
+        """Begin with programs, as many as there is work for."""
+        n_slots = len(self._pool.slots)
+        while self.work.n_given < 2 * n_slots or (
+            len(self._to_run) < len(self._idle) and self.work.n_given < _MAX_OPEN * n_slots
+        ):
+            task = self.work.next_task()
+            if task is None:
+                return
+            task.steps = self._pool.steps(task.program, task.language)
+            self._queue(task, next(task.steps))
+
+    def send(self) -> None:
+        """Give what waits to slots and compilers that are idle."""
+        while self._idle and self._to_run:
+            self._running.send(self._idle.pop(), *self._to_run.popleft())
+        for task, step in [self._to_compile.popleft() for _ in range(len(self._to_compile))]:
+            compiler = self._pool.compiler(task.language, self._running)
+            if compiler is not None and compiler.is_ready:
+                self._running.send(compiler, task, step)
                 continue
-            language = _language(program)
-            identity = _identity(program, language)
-            if identity in self._open:
-                self._open[identity].indices.append(index)
-            elif identity in self._known:
-                self._verdicts[index] = self._known[identity]
+            self._to_compile.append((task, step))
+            if compiler is not None:
+                self._running.start(compiler)
+
+    def receive(self) -> None:
+        """Wait for slots and compilers, and go on with what they have answered."""
+        for worker, task in self._running.answered():
+            if isinstance(worker, Compiler):
+                built = _built(worker, task)
+                if task is not None and (step := self._next(task, worker, built)):
+                    self._queue(task, step)
+                continue
+            assert task is not None
+            try:
+                step = self._next(task, worker, worker.receive())
+            except SlotFailedError as e:
+                self.work.retry(task, str(e))
+                step = None
+            if step is None:
+                self._idle.append(self._pool.successor(worker) if worker.is_worn else worker)
             else:
-                self._open[identity] = _Task(program, language, identity, [index])
-                return self._open[identity]
+                assert isinstance(step, Run)
+                self._running.send(worker, task, step)
+
+    def close(self) -> None:
+        """Stop what is at work: no late answer may reach the next call."""
+        for worker in self._running.close():
+            self._pool.discard(worker)
+
+    def _next(
+        self, task: Task, worker: Sandbox | Compiler, came: Outcome | Built | None
+    ) -> Run | Compile | None:
+        """The next step of `task`, after what came of the last; None if it is judged."""
+        try:
+            return task.steps.send(came)
+        except StopIteration as end:
+            self.work.finish(task, replace(end.value, isolation=worker.isolation))
+            return None
+
+    def _queue(self, task: Task, step: Run | Compile) -> None:
+        if isinstance(step, Compile):
+            self._to_compile.append((task, step))
+        else:
+            self._to_run.append((task, step))
+
+
+class _Running:
+    """Slots and compilers at work, each with its task and the time at which it must have answered."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._work: dict[Sandbox | Compiler, tuple[Task | None, float]] = {}
+
+    def __contains__(self, worker: Sandbox | Compiler) -> bool:
+        return worker in self._work
+
+    def start(self, compiler: Compiler) -> None:
+        """It gets ready."""
+        self._selector.register(compiler, selectors.EVENT_READ)
+        self._work[compiler] = None, time.monotonic() + COMPILE_S
+
+    def send(self, worker: Sandbox | Compiler, task: Task, step: Run | Compile) -> None:
+        """Let `worker`, which is idle, do the next step of `task`."""
+        self._selector.register(worker, selectors.EVENT_READ)
+        if isinstance(worker, Compiler):
+            assert isinstance(step, Compile)
+            self._work[worker] = task, time.monotonic() + COMPILE_S
+            worker.send(step.files)
+        else:
+            assert isinstance(step, Run)
+            self._work[worker] = task, time.monotonic() + step.request.longest_s
+            worker.send(*step)
+
+    def answered(self) -> list[tuple[Sandbox | Compiler, Task | None]]:
+        """Wait for workers that can be received from: they have answered, or hung and were killed."""
+        earliest = min(deadline for _, deadline in self._work.values())
+        ready = {key.fileobj for key, _ in self._selector.select(max(0.0, earliest - time.monotonic()))}
+        answered = []
+        for worker, (task, deadline) in list(self._work.items()):
+            if worker not in ready:
+                if time.monotonic() <= deadline:
+                    continue
+                worker.kill()
+            self._selector.unregister(worker)
+            del self._work[worker]
+            answered.append((worker, task))
+        return answered
+
+    def close(self) -> list[Sandbox | Compiler]:
+        """Stop watching; those that are still at work."""
+        self._selector.close()
+        return list(self._work)
+
+
+def _built(compiler: Compiler, task: Task | None) -> Built | None:
+    """What `compiler` made of `task`; None if it only got ready, or leaves the program to the cold one."""
+    try:
+        if task is None:
+            compiler.wait_until_ready()
+            return None
+        return compiler.receive()
+    except CompilerFailedError:
         return None
 
 
@@ -297,41 +374,3 @@ def execute(
             if on_progress is not None:
                 on_progress(1)
     return [verdicts[i] for i in range(len(programs))]
-
-
-def _unavailable(program: Program) -> str:
-    """Why `program` can't be run on this machine, and what to do about it; empty if it can."""
-    language = find_language(program.language)
-    if language is None:
-        known = ", ".join(language.name for language in LANGUAGES)
-        return f"programs in {program.language!r} can't be run here; known: {known}"
-    if isinstance(program.tests, CallTests) and language.run:
-        return f"tests by calls are for Python, not {language.name}"
-    if missing := language.missing(program.source):
-        return f"{language.name} needs {missing[0].name}: {missing[0].install}"
-    return ""
-
-
-def _language(program: Program) -> Language:
-    language = find_language(program.language)
-    assert language is not None
-    return language
-
-
-def _identity(program: Program, language: Language) -> bytes:
-    what = repr(replace(program, language=language.name))
-    return hashlib.sha256(what.encode("utf-8", "surrogatepass")).digest()
-
-
-def _answered(selector: selectors.BaseSelector, running: dict[Sandbox, tuple[_Task, float]]) -> list[Sandbox]:
-    """Wait for slots that can be received from: those with an answer, and those that hung and were killed."""
-    earliest = min(deadline for _, deadline in running.values())
-    ready = {key.fileobj for key, _ in selector.select(max(0.0, earliest - time.monotonic()))}
-    answered = []
-    for slot, (_, deadline) in running.items():
-        if slot in ready:
-            answered.append(slot)
-        elif time.monotonic() > deadline:
-            slot.kill()
-            answered.append(slot)
-    return answered

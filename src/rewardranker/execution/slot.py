@@ -12,7 +12,7 @@ from pathlib import Path
 import rewardranker
 from rewardranker.errors import UserError
 from rewardranker.execution.cgroup import Cgroup
-from rewardranker.execution.languages.language import node_modules
+from rewardranker.execution.compilers.prebuilt import visible_folders
 from rewardranker.execution.sandbox import seccomp
 from rewardranker.execution.sandbox.isolation import NODE_MODULES
 from rewardranker.execution.sandbox.request import (
@@ -28,6 +28,7 @@ from rewardranker.execution.sandbox.request import (
 )
 
 _START_S = 30.0
+_ENVIRONMENT = {"PYTHONHASHSEED": "0"}  # nothing of ours: a program finds it on the fork server's stack
 _STARTER = (
     "import sys; sys.path.append({root!r}); "
     "from rewardranker.execution.sandbox import isolation, server; "
@@ -77,7 +78,7 @@ class Slot:
         starter = _STARTER.format(
             root=str(root),
             pid=os.getpid(),
-            visible={NODE_MODULES: str(node_modules())},
+            visible=self._visible(),
             watches_memory=self._cgroup is None,
             landlocked=self._directory,
         )
@@ -89,7 +90,7 @@ class Slot:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env={"PYTHONHASHSEED": "0"},
+                env=_ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,  # Ctrl-C reaches the client, which then ends the slots
             )
@@ -165,7 +166,9 @@ class Slot:
                 return Outcome(MEMORY, STARTED, -9, b"", b"", b"", 0.0, 0.0)
             raise
         self.is_worn = bool(worn)
-        if limit != TIME and self._cgroup is not None and self._cgroup.was_exceeded():
+        # Asked each time: otherwise the next program would be charged with it.
+        exceeded = self._cgroup is not None and self._cgroup.was_exceeded()
+        if exceeded and limit != TIME:
             limit = MEMORY
         n_out, n_err, _ = lengths
         stdout, stderr, returned = output[:n_out], output[n_out : n_out + n_err], output[n_out + n_err :]
@@ -195,6 +198,10 @@ class Slot:
     def kill(self) -> None:
         """End the slot at once; `receive` will raise."""
         self._process.kill()
+
+    def _visible(self) -> dict[str, str]:
+        """Folders of the host that programs may read, by the paths at which they see them."""
+        return visible_folders()
 
     def _make_directory(self) -> str | None:
         """The directory of the host in which programs run; None: they have a file system of their own."""

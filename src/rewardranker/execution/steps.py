@@ -1,16 +1,19 @@
 """What is done with one program, step by step: build it, run it, judge what came of it."""
 
 import secrets
+import signal
 from collections.abc import Generator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rewardranker.execution.comparison import wrong_call, wrong_output
+from rewardranker.execution.compilers.compiler import Built
+from rewardranker.execution.compilers.prebuilt import fill_in
 from rewardranker.execution.judging import judge
 from rewardranker.execution.languages.language import Language
 from rewardranker.execution.program import Program
 from rewardranker.execution.sandbox.request import KEPT_BYTES, NO_LIMIT, NOT_STARTED, Request
-from rewardranker.execution.slot import Outcome
+from rewardranker.execution.slot import Outcome, SlotFailedError
 from rewardranker.execution.verdict import Verdict
 from rewardranker.problems.tests import CallTests, StdinTests
 
@@ -26,12 +29,24 @@ class Run(NamedTuple):
     body: bytes
 
 
-Steps = Generator[Run, Outcome, Verdict]
-"""Yields what is to be run next, in one slot from the first step to the last; is sent what came of it."""
+class Compile(NamedTuple):
+    """A program to compile in the warm compiler of its language."""
+
+    files: dict[str, bytes]
 
 
-def judged(program: Program, language: Language, timeout_s: float, memory_mb: int) -> Steps:
-    """Build and run `program` under these limits, and judge it."""
+Steps = Generator[Run | Compile, Any, Verdict]
+"""Yields what is to be done next and is sent what came of it: an `Outcome`, or of `Compile` what was `Built`
+(None if that compiler can't tell). All runs are done in one slot."""
+
+
+def judged(
+    program: Program, language: Language, timeout_s: float, memory_mb: int, *, is_prepared: bool
+) -> Steps:
+    """Build and run `program` under these limits, and judge it.
+
+    `is_prepared`: what the language wants prebuilt is there.
+    """
     key = secrets.token_hex(16)
     files = {name: _encoded(text) for name, text in language.files(program.source, key).items()}
     run = Request(
@@ -46,9 +61,19 @@ def judged(program: Program, language: Language, timeout_s: float, memory_mb: in
         sends_key=not language.key_is_in_files,
     )
     build_cpu_s = 0.0
-    if language.build:
+    built: Built | None = None
+    if language.warm and is_prepared:
+        built = yield Compile(files)
+    if built is not None:
+        if built.returncode != 0:
+            return judge(language, _failed(built), BUILD_S, _BUILD_MEMORY_MB)
+        build_cpu_s = built.cpu_s
+        files |= built.files
+        run = run._replace(files=_lengths(files))
+    elif language.build:
+        options = fill_in(language.build_options(program.source), language) if is_prepared else []
         build = run._replace(
-            command=list(language.build),
+            command=[*language.build, *options],
             timeout_s=BUILD_S,
             memory_mb=_BUILD_MEMORY_MB,
             reserves_memory=True,
@@ -56,11 +81,13 @@ def judged(program: Program, language: Language, timeout_s: float, memory_mb: in
             keeps=True,
         )
         outcome = yield Run(build, b"".join(files.values()))
+        if outcome.limit == NO_LIMIT and _was_killed(outcome):  # by a machine that is short of memory, say
+            raise SlotFailedError("the compiler was killed")
         if outcome.limit != NO_LIMIT or outcome.returncode != 0:
             return judge(language, replace(outcome, steps=NOT_STARTED), BUILD_S, _BUILD_MEMORY_MB)
         build_cpu_s = outcome.cpu_s
-        run = run._replace(files=[], goes_on=True)
         files = {}
+        run = run._replace(files=[], goes_on=True)
     content = b"".join(files.values())
     if isinstance(program.tests, StdinTests):
         verdict = yield from _on_stdin(language, program.tests, run, content)
@@ -112,10 +139,21 @@ def _by_calls(language: Language, tests: CallTests, run: Request, content: bytes
     if wrong is None:
         return verdict
     failed_test, how = wrong
-    if verdict.strict_status != "timeout":
-        reason = verdict.reason if verdict.exit_code else how
-        verdict = replace(verdict, status="failed", strict_status="failed", reason=reason)
+    if failed_test < outcome.returned.count(b"\n"):  # whatever became of later calls
+        verdict = replace(verdict, status="failed", strict_status="failed", reason=how)
+    elif verdict.strict_status != "timeout":
+        verdict = replace(verdict, status="failed", strict_status="failed", reason=verdict.reason or how)
     return replace(verdict, failed_test=failed_test)
+
+
+def _failed(built: Built) -> Outcome:
+    limit, returned = NO_LIMIT, b""
+    stdout, stderr = built.stdout, built.stderr
+    return Outcome(limit, NOT_STARTED, built.returncode, stdout, stderr, returned, built.wall_s, built.cpu_s)
+
+
+def _was_killed(outcome: Outcome) -> bool:
+    return outcome.returncode == -signal.SIGKILL or b"Killed signal terminated" in outcome.stderr
 
 
 def _lengths(files: dict[str, bytes]) -> list[tuple[str, int]]:

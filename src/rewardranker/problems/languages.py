@@ -6,7 +6,7 @@ _ALIASES = {
     "clojure": ("clj",),
     "cpp": ("c++",),
     "csharp": ("cs", "c#"),
-    "d": (),
+    "d": ("humaneval_to_dlang.py",),
     "dart": (),
     "elixir": ("ex",),
     "go": ("golang", "go_test.go"),
@@ -19,7 +19,7 @@ _ALIASES = {
     "perl": ("pl",),
     "php": (),
     "python": ("py", "python3"),
-    "r": (),
+    "r": ("humaneval_to_r.py",),
     "racket": ("rkt",),
     "ruby": ("rb",),
     "rust": ("rs",),
@@ -27,6 +27,7 @@ _ALIASES = {
     "swift": (),
     "typescript": ("ts",),
 }
+# "go_test.go" and "humaneval_to_*.py" are names in MultiPL-E's files.
 _CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in (name, *aliases)}
 
 

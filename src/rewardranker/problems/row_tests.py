@@ -19,15 +19,37 @@ from rewardranker.problems.tests import CallTests, StdinTests
 _CODE_CONTESTS = ("public_tests", "private_tests", "generated_tests")
 _LIVE_CODE_BENCH = ("public_test_cases", "private_test_cases")
 _MAX_UNPACKED_BYTES = 1 << 30
+_APPS_IMPORTS = (
+    "import sys, time, itertools, collections, math, fractions, random, heapq; "
+    "from itertools import accumulate, product, permutations, combinations; "
+    "from collections import Counter, OrderedDict, deque, defaultdict, ChainMap; "
+    "from functools import lru_cache; "
+    "from math import sqrt, sin, cos, tan, ceil, fabs, floor, gcd, exp, log, log2; "
+    "from typing import List, Tuple; from heapq import *\n"
+)
+"""Without its numpy, which the sandbox lacks."""
+_LIVE_CODE_BENCH_MODULES = (
+    *("string", "re", "datetime", "collections", "heapq", "bisect", "copy", "math", "random", "statistics"),
+    *("itertools", "functools", "operator", "io", "sys", "json"),
+)
+_LIVE_CODE_BENCH_IMPORTS = (
+    "".join(f"from {name} import *; " for name in (*_LIVE_CODE_BENCH_MODULES, "builtins", "typing"))
+    + f"import {', '.join(_LIVE_CODE_BENCH_MODULES)}; sys.setrecursionlimit(50000)\n"
+)
 _TROUBLE = (ValueError, KeyError, TypeError, AttributeError, zlib.error, pickle.UnpicklingError, EOFError)
 
 
 class RowTests(NamedTuple):
-    """The tests of a row and the limits that come with them; None: the row says nothing of it."""
+    """The tests of a row and what comes with them; None: the row says nothing of it."""
 
     tests: StdinTests | CallTests | None = None
     timeout_s: float | None = None
     memory_mb: int | None = None
+    prologue: str = ""
+    """What the data set's own grader puts before a Python program: one line of imports.
+
+    LeetCode's solutions, half of these data sets, annotate with `List` and import nothing.
+    """
 
 
 def read_row_tests(row: Mapping[str, Any]) -> RowTests:
@@ -46,9 +68,9 @@ def read_row_tests(row: Mapping[str, Any]) -> RowTests:
         if any(field in row for field in _CODE_CONTESTS):
             return _code_contests(row)
         if row.get("input_output"):
-            return RowTests(_apps(row["input_output"]))
+            return RowTests(_apps(row["input_output"]), prologue=_APPS_IMPORTS)
         if any(field in row for field in _LIVE_CODE_BENCH):
-            return RowTests(_live_code_bench(row))
+            return RowTests(_live_code_bench(row), prologue=_LIVE_CODE_BENCH_IMPORTS)
     except _TROUBLE as e:
         raise ValueError(f"the row's tests can't be read ({type(e).__name__}: {e})") from e
     return RowTests()

@@ -1,5 +1,6 @@
 import gzip
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,9 +11,11 @@ from rewardranker.execution.formats.job import parse_lines
 from rewardranker.execution.formats.programs import program_rows
 from rewardranker.execution.formats.recognise import open_job
 from rewardranker.execution.judging import not_run
+from rewardranker.execution.pool import execute
 
 ROW = {"id": "a", "language": "python", "program": "print(1)", "more": [1, None]}
 VERDICT = not_run("unavailable", "why")
+APPS = Path(__file__).parents[3] / ".." / "shared" / "data" / "formats" / "apps" / "train"
 
 
 def test_rows_and_faults_in_the_files_order(tmp_path):
@@ -82,3 +85,56 @@ def test_rows_come_back_in_order_whatever_ends_first(tmp_path_factory, rows, dat
         assert {k: v for k, v in out.items() if k in row and k not in added} == {
             k: v for k, v in row.items() if k not in added
         }
+
+
+LEETCODE = "class Solution:\n    def f(self, x: List[int]) -> int:\n        return math.prod(Counter(x))\n"
+
+
+@pytest.mark.parametrize(
+    "tests",
+    [
+        {"input_output": {"fn_name": "f", "inputs": [[[2, 3]]], "outputs": [6]}},
+        {
+            "public_test_cases": '[{"input": "[2, 3]", "output": "6", "testtype": "functional"}]',
+            "metadata": '{"func_name": "f"}',
+        },
+    ],
+    ids=["APPS", "LiveCodeBench"],
+)
+@pytest.mark.usefixtures("isolation")
+def test_programs_get_the_imports_that_their_data_set_gives_them(tmp_path, tests):
+    row = {"id": 1, "language": "py", "program": LEETCODE, **tests}
+    own = {"tests": [{"arguments": [[2, 3]], "result": 6}], "entry_point": "f"}
+    job = program_rows([("x:1", row), ("x:2", {**ROW, "program": LEETCODE, **own})], tmp_path / "out.jsonl")
+    with_imports, without = execute(job.programs, workers=1)
+    assert with_imports.passed, with_imports
+    assert without.reason == "NameError: name 'List' is not defined"
+    for verdict_index in (0, 1):
+        job.record(verdict_index, VERDICT)
+    job.finish()
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["program"] == LEETCODE
+
+
+@pytest.mark.skipif(not APPS.exists(), reason=f"{APPS} is absent: these records are not part of the project")
+@pytest.mark.usefixtures("isolation")
+def test_verdicts_on_samples_of_apps_are_those_of_coderl(tmp_path):
+    """Labels: true, false, -1 (raised or took too long), -2 (did not compile, or not import)."""
+    rows = [
+        {
+            "id": f"{folder.name}#{i}",
+            "language": "python",
+            "program": sample["code"],
+            "input_output": document,
+        }
+        | {"label": sample["result"]}
+        for folder in sorted(APPS.iterdir())
+        for document in [json.loads((folder / "input_output.json").read_text())]
+        for i, sample in enumerate(json.loads((folder / "gen_solutions.json").read_text()))
+    ]
+    job = program_rows([(row["id"], row) for row in rows], tmp_path / "out.jsonl")
+    verdicts = execute(job.programs, timeout_s=4.0)  # as APPS
+    assert (len(rows), job.faults) == (83, [])
+    wrong = [
+        (r["id"], v.reason) for r, v in zip(rows, verdicts, strict=True) if (r["label"] is True) != v.passed
+    ]
+    assert not wrong

@@ -82,3 +82,17 @@ def test_stdin_that_is_not_text(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"\xff")))
     with pytest.raises(UserError, match="stdin: not UTF-8"):
         open_job(Path("-"), out=Path("-"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (json.dumps([PROGRAM]), r"x\.json:1: expected a JSON object, found list; expected JSON lines"),
+        (json.dumps([PROGRAM], indent=2), r"x\.json:1: not JSON .*; expected JSON lines"),
+        ('{"task_id": "HumanEval/0", "prompt": "", "test": ""}', "these are problems, not programs"),
+    ],
+)
+def test_what_holds_no_programs_is_one_message(tmp_path, text, message):
+    path = write(tmp_path / "x.json", text)
+    with pytest.raises(UserError, match=message):
+        open_job(path, out=tmp_path / "out.jsonl", problems=tmp_path / "problems.jsonl")

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from rewardranker.errors import UserError
 from rewardranker.execution import languages, toolchains
 from rewardranker.execution.languages import LANGUAGES, find_language
 from rewardranker.execution.languages.language import apt, npm
@@ -26,7 +27,7 @@ def test_other_names():
         ("rb", "ruby"),
     ]:
         assert find_language(name).name == language
-    assert find_language("ocaml") is None  # known, but not run here
+    assert find_language("swift") is None  # known, but not run here
     assert find_language("cobol") is None
 
 
@@ -58,3 +59,11 @@ def test_what_is_missing_is_installed_at_once(lacking):
     assert "php-cli" in apt_command
     assert npm_command[:2] == ["npm", "install"]
     assert npm_command[-1] == "no-such-package@1.2"
+
+
+def test_the_large_toolchains_are_installed_when_asked_for():
+    assert find_language("go") not in toolchains.chosen([])
+    assert toolchains.chosen(["golang", "rb"]) == [find_language("go"), find_language("ruby")]
+    assert toolchains.chosen(["all"]) == list(LANGUAGES)
+    with pytest.raises(UserError, match="'cobol' can be run; known: all, python"):
+        toolchains.chosen(["go", "cobol"])

@@ -21,9 +21,15 @@ from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.rows import Record, validate
 
+_INTERPRETED = "haskell"
+"""Upstream interprets it, and does not tell a program that does not compile from one that fails."""
 _STATUS = {"passed": "OK", "failed": "Exception", "syntax_error": "SyntaxError", "timeout": "Timeout"}
 _NODE_FAILURES = (("ERR_ASSERTION", "AssertionError"), ("ReferenceError", "ReferenceError"))
-_NAMED_FAILURES = {"javascript": _NODE_FAILURES, "typescript": _NODE_FAILURES}
+_NAMED_FAILURES = {
+    "javascript": _NODE_FAILURES,
+    "typescript": _NODE_FAILURES,
+    "ocaml": (("Assert_failure", "AssertionError"),),
+}
 """A word in stderr that makes an Exception something more precise, as upstream's evaluators have it."""
 
 
@@ -135,6 +141,8 @@ class CompletionsJob(Job):
 def _result(language: str, source: str, verdict: Verdict) -> dict[str, Any]:
     """One item of `results`, with upstream's fields in upstream's order."""
     status = _STATUS[verdict.status]
+    if status == "SyntaxError" and language == _INTERPRETED:
+        status = "Exception"
     if verdict.status == "failed":
         named = (name for word, name in _NAMED_FAILURES.get(language, ()) if word in verdict.stderr)
         status = next(named, status)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardranker.execution.formats.job import Line, RowsJob
+from rewardranker.execution.languages import find_language
 from rewardranker.execution.program import Program
 from rewardranker.problems.row_tests import read_row_tests
 
@@ -28,12 +29,17 @@ def program_rows(lines: Sequence[Line], out: Path) -> RowsJob:
             faults.append(f"{where}: {fault}")
         else:
             try:
-                tests = read_row_tests(row)
+                rows.append((row, _program(row)))
             except ValueError as e:
                 faults.append(f"{where}: {e}")
-                continue
-            rows.append((row, Program(row["language"], row["program"], *tests)))
     return RowsJob(rows, faults, out, asdict)
+
+
+def _program(row: dict[str, Any]) -> Program:
+    found = read_row_tests(row)
+    language = find_language(row["language"])
+    prologue = found.prologue if language is not None and language.name == "python" else ""
+    return Program(row["language"], prologue + row["program"], found.tests, found.timeout_s, found.memory_mb)
 
 
 def _fault(row: dict[str, Any]) -> str:

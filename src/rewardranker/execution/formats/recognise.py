@@ -39,8 +39,16 @@ def open_job(path: Path, *, out: Path | None = None, problems: Path | None = Non
         _refuse_problems(path, problems)
         return CompletionsJob({path: _results_folder(path.parent, out) / _results_name(path)})
     lines = parse_lines(text, str(path))
-    first: dict[str, Any] = next((row for _, row in lines if isinstance(row, dict)), {})
-    if "task_id" in first and "program" not in first:
+    rows: list[dict[str, Any]] = [row for _, row in lines if isinstance(row, dict)]
+    if lines and not rows:
+        where, why = lines[0]
+        raise UserError(f"{where}: {why}; expected JSON lines, each an object with id, language and program")
+    if rows and "task_id" in rows[0] and "program" not in rows[0]:
+        if not any("completion" in row or "solution" in row for row in rows):
+            raise UserError(
+                f"{path}: its rows have a task_id, but neither completion nor solution: these are problems, "
+                "not programs; `rewardranker sample` writes programs for problems"
+            )
         return sample_rows(lines, _results_file(path, out), _needed_problems(path, problems))
     _refuse_problems(path, problems)
     if out is None:

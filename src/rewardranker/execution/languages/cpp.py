@@ -4,9 +4,17 @@ The linker gives the name `main` of the start-up code to a function of ours, whi
 and sends the key when that has returned 0. After the program's last line, `assert` must still be what
 <assert.h> makes it, `main` no macro, and a failed assertion must reach a function that can't be redefined:
 otherwise the program does not compile.
+
+Where a program begins by including <bits/stdc++.h>, nothing before it but other standard headers, that header
+is included first of all, precompiled. Its folder goes before the system's; should it be gone, the system's
+header is read in its place.
 """
 
-from rewardranker.execution.languages.language import Language, apt
+import re
+import shutil
+
+from rewardranker.execution.languages.language import Language, Prebuilt, apt
+from rewardranker.execution.sandbox.isolation import PATH
 
 _PROTECTED = ("main", "bool", "static_cast", "void", "__assert_fail", "__extension__", "static_assert")
 _KEYWORDS = ("char", "const", "constexpr", "extern", "for", "if", "int", "long", "return", "unsigned")
@@ -44,12 +52,60 @@ int __wrap_main(int argc, char **argv, char **envp) {
 """
 )
 
+_C_HEADERS = (
+    *(
+        "assert",
+        "complex",
+        "ctype",
+        "errno",
+        "fenv",
+        "float",
+        "inttypes",
+        "limits",
+        "locale",
+        "math",
+        "setjmp",
+    ),
+    *("signal", "stdarg", "stddef", "stdint", "stdio", "stdlib", "string", "time", "wchar", "wctype"),
+)
+_HEADERS = (
+    *(f"{name}.h" for name in _C_HEADERS),
+    *(f"c{name}" for name in _C_HEADERS if name != "complex"),
+    *("algorithm", "any", "array", "atomic", "bitset", "charconv", "chrono", "codecvt", "complex"),
+    *("condition_variable", "deque", "exception", "filesystem", "forward_list", "fstream", "functional"),
+    *("future", "initializer_list", "iomanip", "ios", "iosfwd", "iostream", "istream", "iterator", "limits"),
+    *("list", "locale", "map", "memory", "memory_resource", "mutex", "new", "numeric", "optional", "ostream"),
+    *("queue", "random", "ratio", "regex", "scoped_allocator", "set", "shared_mutex", "sstream", "stack"),
+    *("stdexcept", "streambuf", "string", "string_view", "system_error", "thread", "tuple", "type_traits"),
+    *("typeindex", "typeinfo", "unordered_map", "unordered_set", "utility", "valarray", "variant", "vector"),
+)
+"""Of the standard, and included by <bits/stdc++.h>: their order among each other does not matter."""
+_BEGINS_WITH_ALL = re.compile(
+    r"(?:[ \t\n]|//[^\n\\]*+\n|/\*[^\\]*?\*/"
+    rf"|#[ \t]*include[ \t]*<(?:{'|'.join(map(re.escape, _HEADERS))})>[ \t]*\n)*+"
+    r"#[ \t]*include[ \t]*<bits/stdc\+\+\.h>"
+)
+_LANGUAGE = ("-std=c++17", "-pipe")
+_LINKER = ("-fuse-ld=gold",) if shutil.which("ld.gold", path=PATH) else ()
+
+
+def _build_options(source: str) -> tuple[str, ...]:
+    if _BEGINS_WITH_ALL.match(source):
+        return (*_LINKER, "-I{prebuilt}/include", "-include", "bits/stdc++.h")
+    return _LINKER
+
+
 CPP = Language(
     name="cpp",
     tools=(apt("g++", "g++"),),
     version_command=("g++", "--version"),
     files=lambda source, _: {"program.cpp": source + _END},
-    build=("g++", "-std=c++17", "-pipe", "-Wl,--wrap=main", "program.cpp", "-o", "program"),
+    build=("g++", *_LANGUAGE, "-Wl,--wrap=main", "program.cpp", "-o", "program"),
+    build_options=_build_options,
+    prebuilt=Prebuilt(
+        sources={"include/bits/stdc++.h": "#include_next <bits/stdc++.h>\n"},
+        commands=(("g++", *_LANGUAGE, "include/bits/stdc++.h", "-o", "include/bits/stdc++.h.gch"),),
+    ),
     run=("./program",),
     error_line=r".*(error:|Assertion|terminate called|undefined reference).*",
 )

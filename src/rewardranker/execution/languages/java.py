@@ -1,9 +1,11 @@
 """Java: a launcher of ours, in a package of its own, calls the program's `main`."""
 
 import re
+from pathlib import Path
 
-from rewardranker.execution.languages.language import Language, apt
+from rewardranker.execution.languages.language import Language, Prebuilt, apt
 
+_SERVICE = Path(__file__).parents[1] / "compilers" / "services" / "JavaCompiler.java"
 _JAVATUPLES = "/usr/share/java/javatuples.jar"
 _LAUNCHER = """package rewardranker;
 
@@ -60,9 +62,12 @@ def _files(source: str, _: str) -> dict[str, str]:
     return {
         name: source,
         "rewardranker/Launcher.java": _LAUNCHER,
-        "sources": f"{name}\nrewardranker/Launcher.java\n",
+        "sources": f"{name}\n",
     }
 
+
+_SMALL_JVM = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+_OPTIONS = ("-proc:none", "-encoding", "UTF8")
 
 JAVA = Language(
     name="java",
@@ -73,12 +78,24 @@ JAVA = Language(
     version_command=("javac", "-version"),
     files=_files,
     build=(
-        *("javac", "-J-XX:+UseSerialGC", "-J-XX:TieredStopAtLevel=1", "-J-XX:-UsePerfData", "-proc:none"),
-        *("-encoding", "UTF8", "-cp", _JAVATUPLES, "-d", "classes", "@sources"),
+        *("javac", *(f"-J{option}" for option in _SMALL_JVM), *_OPTIONS, "-cp", _JAVATUPLES, "-d", "classes"),
+        *("@sources", "rewardranker/Launcher.java"),
+    ),
+    warm=(
+        *("java", *_SMALL_JVM, "-Xmx512m", "-cp", "{prebuilt}/service", "JavaCompiler"),
+        *("{prebuilt}/launcher", *_OPTIONS, "-cp", f"{_JAVATUPLES}:{{prebuilt}}/launcher", "-d", "classes"),
+        "@sources",
+    ),
+    prebuilt=Prebuilt(
+        sources={"JavaCompiler.java": _SERVICE.read_text(), "Launcher.java": _LAUNCHER},
+        commands=(
+            ("javac", *_OPTIONS, "-d", "service", "JavaCompiler.java"),
+            ("javac", *_OPTIONS, "-d", "launcher", "Launcher.java"),
+        ),
     ),
     run=(
-        *("java", "-ea", "-Xmx{memory_mb}m", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"),
-        *("-XX:-UsePerfData", "--add-opens", "java.base/java.io=ALL-UNNAMED"),
+        *("java", "-ea", "-Xmx{memory_mb}m", "-Xshare:auto", *_SMALL_JVM),
+        *("--add-opens", "java.base/java.io=ALL-UNNAMED"),
         *("-cp", f"classes:{_JAVATUPLES}", "rewardranker.Launcher"),
     ),
     reserves_memory=True,

@@ -28,18 +28,35 @@ class Tool:
         """The command that installs it."""
         return f"{' '.join(INSTALL[self.manager])} {self.package}"
 
+    def path(self) -> Path | None:
+        """Where it is on this machine; None where programs in a slot could not see it."""
+        if self.name.startswith(NODE_MODULES):
+            path = node_modules() / self.name.removeprefix(NODE_MODULES).lstrip("/")
+        else:
+            path = Path(shutil.which(self.name, path=PATH) or self.name)
+        return path if path.is_absolute() and path.exists() else None
+
     def is_here(self) -> bool:
         """Whether it is on this machine, where programs in a slot can see it."""
-        if self.name.startswith(NODE_MODULES):
-            return (node_modules() / self.name.removeprefix(NODE_MODULES).lstrip("/")).exists()
-        return shutil.which(self.name, path=PATH) is not None or Path(self.name).is_file()
+        return self.path() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Prebuilt:
+    """What is made once for a version of a toolchain, and seen read-only in every sandbox: "{prebuilt}"."""
+
+    sources: Mapping[str, str]
+    """Files of ours, which stay beside what is made of them."""
+    commands: tuple[tuple[str, ...], ...]
+    """What makes the rest, in the folder of the sources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
     """A language whose programs can be run.
 
-    A program is written into files, built (if there is a build command) and run, all inside a slot. It has
+    A program is written into files, built (if there is a build command) and run, all inside a slot. In
+    commands, "{prebuilt}" and "{node_modules}" stand for folders (`compilers.prebuilt.fill_in`). It has
     run to its end if the process that was started has sent the key of the run (32 hexadecimal digits) on
     descriptor 63, once and nothing else. What sends it must not be the candidate's: an epilogue or a launcher
     among `files`. A failed assertion that would not end the program sends something else, which spoils it.
@@ -56,13 +73,23 @@ class Language:
     """Whether the key stands in the files; otherwise the launcher reads it from descriptor 63."""
     build: tuple[str, ...] = ()
     """Command that compiles; empty: nothing to compile."""
+    build_options: Callable[[str], tuple[str, ...]] = lambda source: ()
+    """Further arguments of `build` which for this source make it cheaper and change nothing else."""
+    warm: tuple[str, ...] = ()
+    """Command of a compiler that compiles one program after the other (`compilers.compiler`) and says of each
+    what `build` says, at less cost; empty: there is none."""
+    prebuilt: Prebuilt | None = None
+    """What `build_options`, `warm` and `run` need."""
     run: tuple[str, ...] = ()
     """Command that runs; "{memory_mb}" stands for the limit. Empty: a fork of the slot's own interpreter."""
     environment: Mapping[str, str] = field(default_factory=dict)
     reserves_memory: bool = False
     """Whether its runtime reserves far more addresses than it uses: then the memory it uses is limited."""
     syntax_error_mark: str = ""
-    """MultiPL-E calls a program that exits with an error a syntax error when its output contains this."""
+    """MultiPL-E calls a program that exits with an error a syntax error when its output contains this.
+
+    Empty, without a build command: it calls none so.
+    """
     failure_marks: tuple[str, ...] = ()
     """MultiPL-E calls a program failed when its output contains one of these, whatever the exit code."""
     error_line: str = ""
@@ -80,7 +107,7 @@ class Language:
         ]
 
     def version(self) -> str:
-        """Version of the toolchain that is here, for people."""
+        """Version of the toolchain that is here: the first that its command prints, and what that is "on"."""
         done = subprocess.run(
             self.version_command,
             capture_output=True,
@@ -89,8 +116,8 @@ class Language:
             env={"PATH": PATH, "HOME": "/"},
             stdin=subprocess.DEVNULL,
         )
-        found = re.search(r"\d+(\.\d+)+", done.stdout + done.stderr)
-        return found[0] if found else ""
+        found = re.search(r"\d+(\.\d+)+[^\s()]*( on .*)?", done.stdout + done.stderr)
+        return found[0].strip() if found else ""
 
 
 def node_modules() -> Path:

@@ -39,11 +39,16 @@ _LAST_CAPABILITY = 63
 
 _NOBODY = 65534
 _SYSTEM = ("bin", "sbin", "lib", "lib64")  # links into /usr on most systems
-_SETTINGS = ("alternatives", "java-*", "mono", "php")  # in /etc: programs of /usr do not work without
+_SETTINGS = (  # folders outside /usr that programs of /usr do not work without
+    *("etc/R", "etc/alternatives", "etc/java-*", "etc/mono", "etc/php", "etc/racket"),
+    "var/lib/ghc",
+)
 PATH = "/usr/local/bin:/usr/bin:/bin"
 NODE_MODULES = "/node_modules"
 """Where programs see the npm packages: node looks there for those of /tmp/program.js."""
-MAX_FILES = 64
+PREBUILT = "/prebuilt"
+"""Where programs and compilers see what was made of the toolchains once (`compilers.prebuilt`)."""
+MAX_FILES = 256  # R does not start with fewer
 MAX_PROCESSES = 64
 MAX_FILE_BYTES = 16 << 20
 _TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
@@ -167,7 +172,7 @@ def _guard(guarded: int, parent: int) -> NoReturn:
 def visible_paths(interpreter: Path) -> list[str]:
     """The directories of the host that programs may read."""
     system = [Path("/", name) for name in _SYSTEM]
-    settings = [path for pattern in _SETTINGS for path in Path("/etc").glob(pattern) if path.is_dir()]
+    settings = [path for pattern in _SETTINGS for path in Path("/").glob(pattern) if path.is_dir()]
     paths = ["/usr", *(str(path) for path in system if path.is_dir() and not path.is_symlink())]
     paths += map(str, settings)
     if not interpreter.is_relative_to("/usr"):

@@ -1,7 +1,7 @@
 """Confine programs where user namespaces are refused: Landlock, seccomp, limits, a watch on what they take.
 
 Weaker than `isolation.enter`: programs share user, process numbers, network and file names with the host, and
-each way to them is closed one by one. What that leaves open stands in docs/decisions/0009-landlock.md.
+each way to them is closed one by one. What that leaves open stands in docs/decisions/0011-landlock.md.
 
 Kernel: Linux 5.13 or later with Landlock. Its version (ABI) is read at run time; what it lacks below 3
 (cutting files off) and 6 (signals), seccomp refuses.

@@ -163,12 +163,13 @@ class _Slot:
     def _run_python(self, request: Request, body: bytearray) -> _Ended:
         limits = {"memory_bytes": request.memory_mb << 20, "cpu_s": int(request.timeout_s) + 2}
         source_end = len(body) - request.input_bytes
-        calls = (request.entry_point, bytes(body[source_end:])) if request.entry_point else None
-        source = body[:source_end] if request.input_bytes else body
+
+        def work(descriptors: Descriptors) -> NoReturn:  # in the child: no copy is left to the next program
+            calls = (request.entry_point, bytes(body[source_end:])) if request.entry_point else None
+            run_program(body[:source_end], calls, descriptors, **limits)
+
         with _control(socket.SOCK_SEQPACKET) as (control, childs), self._stdin(request, body) as stdin:
-            pid, ended = self._run(
-                lambda descriptors: run_program(source, calls, descriptors, **limits), request, stdin, childs
-            )
+            pid, ended = self._run(work, request, stdin, childs)
             sent = _sent(control, pid)
         is_key = len(sent) == 2 and len(sent[0]) == KEY_BYTES and sent[0] == sent[1]
         return ended._replace(steps=FINISHED if is_key else STARTED if sent else NOT_STARTED)
