@@ -9,6 +9,7 @@ from pathlib import Path
 from rewardranker.errors import UserError
 from rewardranker.execution.languages.language import node_modules
 from rewardranker.execution.sandbox import landlock
+from rewardranker.execution.sandbox.isolation import NODE_MODULES
 from rewardranker.execution.slot import Slot
 
 _PREFIX = "rewardranker-"
@@ -37,6 +38,9 @@ class LandlockSlot(Slot):
         assert self._directory is not None
         shutil.rmtree(self._directory, ignore_errors=True)  # it is gone, unless the guard did not start
 
+    def _visible(self) -> dict[str, str]:
+        return {NODE_MODULES: str(node_modules())}  # nothing prebuilt: compilers that stay need namespaces
+
     def _make_directory(self) -> str:
         parents = [Path(tempfile.gettempdir())]
         if self._cgroup is not None:
@@ -52,7 +56,7 @@ class LandlockSlot(Slot):
             raise UserError(f"no sandbox for untrusted programs: {e}") from e
 
     def _advice(self) -> str:
-        return "--isolation landlock needs Linux 5.13 or later with Landlock; see docs/how-to/execute.md."
+        return "What --isolation landlock needs stands in docs/how-to/execute.md, What keeps programs in."
 
     def _with_folders(self, part: str) -> str:
         return part.replace("{node_modules}", str(node_modules()))

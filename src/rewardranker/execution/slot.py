@@ -78,7 +78,7 @@ class Slot:
         starter = _STARTER.format(
             root=str(root),
             pid=os.getpid(),
-            visible=visible_folders(),
+            visible=self._visible(),
             watches_memory=self._cgroup is None,
             landlocked=self._directory,
         )
@@ -198,6 +198,10 @@ class Slot:
     def kill(self) -> None:
         """End the slot at once; `receive` will raise."""
         self._process.kill()
+
+    def _visible(self) -> dict[str, str]:
+        """Folders of the host that programs may read, by the paths at which they see them."""
+        return visible_folders()
 
     def _make_directory(self) -> str | None:
         """The directory of the host in which programs run; None: they have a file system of their own."""

@@ -1,7 +1,7 @@
 """Confine programs where user namespaces are refused: Landlock, seccomp, limits, a watch on what they take.
 
 Weaker than `isolation.enter`: programs share user, process numbers, network and file names with the host, and
-each way to them is closed one by one. What that leaves open stands in docs/decisions/0009-landlock.md.
+each way to them is closed one by one. What that leaves open stands in docs/decisions/0011-landlock.md.
 
 Kernel: Linux 5.13 or later with Landlock. Its version (ABI) is read at run time; what it lacks below 3
 (cutting files off) and 6 (signals), seccomp refuses.
@@ -219,8 +219,7 @@ def enter(interpreter: Path, visible: Mapping[str, str], parent_pid: int, direct
     _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # or a /proc with hidepid hides the programs from us
     signal.signal(signal.SIGTERM, _exit)
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    readable = [path for path in isolation.visible_paths(interpreter) if Path(path).is_dir()]
-    readable += [folder for folder in visible.values() if _is_dir(folder)]
+    readable = [p for p in (*isolation.visible_paths(interpreter), *visible.values()) if _is_dir(p)]
     for path in readable:
         _check_readable(Path(path))
     isolation.limit_slot()
