@@ -68,6 +68,8 @@ class Language:
     """
     failure_marks: tuple[str, ...] = ()
     """MultiPL-E calls a program failed when its output contains one of these, whatever the exit code."""
+    stderr_is_failure: bool = False
+    """Whether MultiPL-E calls a program failed that prints anything on stderr, whatever the exit code."""
     error_line: str = ""
     """Pattern of the first line of an error output that says what is wrong; empty: the last line does."""
 
