@@ -35,6 +35,7 @@ def doctor() -> None:
     except UserError as e:
         trouble = str(e)
         table.add_row("sandbox", "does not work", trouble)
+    lacking = [language.name for language in LANGUAGES if language.missing()]
     for language in LANGUAGES:
         missing = language.missing()
         commands = ["; ".join(dict.fromkeys(tool.install for tool in missing))] if missing else []
@@ -45,5 +46,7 @@ def doctor() -> None:
         state = "no sandbox" if trouble else "ready"
         table.add_row(language.name, state, "\n".join([language.version(), *needed_by_some, *commands]))
     Console().print(table)
+    if lacking:
+        print(f'In a checkout: make toolchains LANGUAGES="{" ".join(lacking)}"')
     if trouble:
         raise typer.Exit(2)

@@ -25,7 +25,7 @@ final class Launcher {
         byte[] key = new byte[32];
         new FileInputStream(channel).read(key);
         List<Method> mains = new ArrayList<>();
-        for (String file : new File("/tmp/classes").list()) {
+        for (String file : new File("classes").list()) {
             if (!file.endsWith(".class")) continue;
             Class<?> type = Class.forName(
                 file.substring(0, file.length() - 6), false, Launcher.class.getClassLoader());

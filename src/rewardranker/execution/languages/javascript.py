@@ -36,7 +36,7 @@ Module.prototype._compile = function (content, filename, ...rest) {
 ERROR_LINE = r"\w*Error\b.*|Assertion failed.*"
 NODE = apt("node", "nodejs")
 LODASH = npm("lodash", "4.17.21", needed_by="lodash")
-RUN = ("node", "--max-old-space-size={memory_mb}", "-r", "/tmp/launcher.js", "program.js")
+RUN = ("node", "--max-old-space-size={memory_mb}", "-r", "./launcher.js", "program.js")
 
 JAVASCRIPT = Language(
     name="javascript",

@@ -14,7 +14,7 @@ final class RewardRankerSource {
     static function prepare() {
         $channel = fopen('php://fd/63', 'r+');
         $key = fread($channel, 32);
-        $source = file_get_contents('/tmp/program.php');
+        $source = file_get_contents('program.php');
         $open = str_ends_with(rtrim($source), '?>') ? '<?php ' : '';
         self::$source = "$source\\n$open;\\\\fwrite(\\\\fopen('php://fd/63', 'w'), '$key');";
         stream_wrapper_unregister('file');
@@ -35,7 +35,7 @@ final class RewardRankerSource {
     }
 }
 RewardRankerSource::prepare();
-include '/tmp/program.php';
+include './program.php';
 """
 
 PHP = Language(

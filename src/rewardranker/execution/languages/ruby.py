@@ -3,8 +3,8 @@
 from rewardranker.execution.languages.language import Language, apt
 
 _LAUNCHER = """RubyVM::InstructionSequence.compile(
-  File.read('/tmp/program.rb') + "\\nIO.for_fd(63, 'w', autoclose: false).syswrite('" +
-    IO.for_fd(63, 'r', autoclose: false).readpartial(32) + "')", 'program.rb', '/tmp/program.rb'
+  File.read('program.rb') + "\\nIO.for_fd(63, 'w', autoclose: false).syswrite('" +
+    IO.for_fd(63, 'r', autoclose: false).readpartial(32) + "')", 'program.rb', File.expand_path('program.rb')
 ).eval
 """
 
