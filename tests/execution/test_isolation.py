@@ -26,8 +26,9 @@ REACHING_OUT = {
     "vsock": "import socket; refused(lambda: socket.socket(40, socket.SOCK_STREAM))",
     "dns": "import socket; refused(lambda: socket.gethostbyname('example.org'))",
     "passwd": "refused(lambda: open('/etc/passwd').read())",
-    "home": "import os; assert not set(os.listdir('/')) & {{'home', 'var', 'work', 'mnt', 'old', 'sys', 'run'}}",
-    "settings": "import os; known = {{'alternatives', 'mono', 'php'}}; "
+    "home": "import os; assert not set(os.listdir('/')) & {{'home', 'work', 'mnt', 'old', 'sys', 'run'}}",
+    "var": "import os; assert not os.path.exists('/var') or os.listdir('/var/lib') == ['ghc']",
+    "settings": "import os; known = {{'R', 'alternatives', 'mono', 'php', 'racket'}}; "
     "assert all(d in known or d.startswith('java-') for d in (os.listdir('/etc') if os.path.exists('/etc') else []))",
     "write the settings": "import os; assert not os.path.exists('/etc') or os.statvfs('/etc').f_flag & os.ST_RDONLY; "
     "assert all(os.statvfs(f'/etc/{{d}}').f_flag & os.ST_RDONLY for d in (os.listdir('/etc') if os.path.exists('/etc') else []))",

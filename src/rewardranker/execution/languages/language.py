@@ -53,8 +53,8 @@ class Language:
     files: Callable[[str, str], Mapping[str, str]] = lambda source, key: {"program": source}
     """Source and key to the files, by their paths in the directory where everything runs.
 
-    That directory is the working directory, and its place differs between machines: launchers and commands name
-    files in it by relative paths.
+    That is the working directory. Its place differs between machines, so launchers and commands name files in
+    it by relative paths.
     """
     key_is_in_files: bool = False
     """Whether the key stands in the files; otherwise the launcher reads it from descriptor 63."""
