@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Iterator
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ import pytest
 import rewardranker
 from rewardranker.errors import UserError
 from rewardranker.execution import slot as slot_module
-from rewardranker.execution.languages import LANGUAGES
+from rewardranker.execution.languages import LANGUAGES, find_language
 from rewardranker.execution.languages.language import node_modules
 from rewardranker.execution.pool import Pool, Program
 from rewardranker.execution.sandbox import landlock, leftovers, seccomp
@@ -514,46 +515,30 @@ def test_what_was_exceeded_is_said(runner):
     assert "too many processes" in ran.verdicts[0].reason or "Resource temporarily" in ran.verdicts[0].stderr
 
 
-PROGRAMS = {
-    "python": ("assert 1 + 1 == 2", "assert 1 + 1 == 3", "import sys; sys.exit(0)\nassert 1 + 1 == 3"),
-    "cpp": tuple(
-        f"#include <cassert>\n#include <cstdlib>\nint main() {{ {body} assert(1 + 1 == {n}); }}"
-        for body, n in (("", 2), ("", 3), ("exit(0);", 3))
-    ),
-    "java": tuple(
-        f"class Problem {{ public static void main(String[] a) {{ {body} assert 1 + 1 == {n}; }} }}"
-        for body, n in (("", 2), ("", 3), ("if (a.length == 0) System.exit(0);", 3))
-    ),
-    "php": ("<?php if (1 + 1 !== 2) throw new Exception('x');", "<?php throw new Exception('x');", "<?php exit(0);"),
-    "typescript": tuple(
-        f"declare var require: any; const _ = require('lodash'); declare var process: any; {body} if (_.sum([1, 1]) !== {n}) throw new Error('x');"
-        for body, n in (("", 2), ("", 3), ("process.exit(0);", 3))
-    ),
-    "csharp": tuple(
-        "using System; using System.Diagnostics; class Problem { public static void Main(string[] a) { "
-        f"{body} Debug.Assert(1 + 1 == {n}); }} }}"
-        for body, n in (("", 2), ("", 3), ("Environment.Exit(0);", 3))
-    ),
-    "bash": ("[[ $((1 + 1)) = 2 ]] || exit 1", "exit 1", "exit 0"),
-    "javascript": tuple(
-        f"const _ = require('lodash'); {body} if (_.sum([1, 1]) !== {n}) throw new Error('x');"
-        for body, n in (("", 2), ("", 3), ("process.exit(0);", 3))
-    ),
-    "ruby": ("raise 'x' unless 1 + 1 == 2", "raise 'x'", "exit 0"),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("runner", ["root", "an ordinary user, Landlock 1"], indirect=True)
-@pytest.mark.parametrize(
-    "language", [language for language in LANGUAGES if language.name in PROGRAMS], ids=lambda x: x.name
-)
+@pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
 def test_verdicts_are_strict_in_every_language(runner, language):
-    right = PROGRAMS[language.name][0]
-    if missing := language.missing(right):
+    if language.name == "python":
+        sources = ["assert 1 + 1 == 2", "assert 1 + 1 == 3", "import sys; sys.exit(0)\nassert 1 + 1 == 3"]
+    else:
+        table = import_module(f"programs.{language.name}")
+        sources = [table.ENDINGS["right"][0], table.ENDINGS["wrong"][0]]
+        sources.append(next(iter(table.FAKED_ENDINGS.values())))
+    if missing := language.missing(sources[0]):
         pytest.skip(f"{language.name} needs {missing[0].name}: make toolchains, or {missing[0].install}")
-    ran = runner.run(*(Program(language.name, source, timeout_s=10) for source in PROGRAMS[language.name]))
+    ran = runner.run(*(Program(language.name, source, timeout_s=10) for source in sources))
     assert [v.strict_status for v in ran.verdicts] == ["passed", "failed", "failed"], ran.verdicts
     assert (ran.changed, ran.left, ran.is_replaced) == ([], [], False)
+
+
+def test_packages_of_npm_are_found(runner):
+    language = find_language("javascript")
+    assert language is not None
+    source = "if (require('lodash').sum([1, 1]) !== 2) throw new Error('x');"
+    if missing := language.missing(source):
+        pytest.skip(f"it needs {missing[0].name}: make toolchains, or {missing[0].install}")
+    ((verdict,), *_) = runner.run(Program("javascript", source, timeout_s=10))
+    assert verdict.strict_status == "passed", verdict
 
 
 def test_tests_from_outside(runner):
