@@ -266,7 +266,7 @@ def page(command: str, report: dict[str, Any]) -> str:
             *(
                 name,
                 r["programs"],
-                r.get("without_form") or "-",
+                r["without_form"] or "-",
                 sum(r["not_run"].values()) or "-",
                 r["passed"],
             ),
