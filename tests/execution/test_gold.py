@@ -23,7 +23,6 @@ SHORT = {
 OUT_OF_MEMORY = {
     "humaneval-cs/HumanEval_100_make_a_pile/gpt",
     "humaneval-cs/HumanEval_147_get_max_triples/gpt~swap_call",
-    "humaneval-rb/HumanEval_129_minPath/gpt",
 }
 """They allocate for ever: known to time out where memory is not limited, here they reach that limit first."""
 SAMPLED = {"cpp": 12, "java": 12, "typescript": 6}
