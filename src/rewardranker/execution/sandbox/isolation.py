@@ -48,7 +48,8 @@ NODE_MODULES = "/node_modules"
 """Where programs see the npm packages: node looks there for those of /tmp/program.js."""
 MAX_FILES = 256  # R does not start with fewer
 _MAX_PROCESSES = 64
-_TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
+# Room for Go: `go test` writes some files, a few MB in all, for each package that a program imports.
+_TMP_OPTIONS = "size=64m,nr_inodes=4096,mode=700"
 
 
 def _check(result: int, what: str) -> None:
