@@ -44,6 +44,7 @@ _DEVICE = _READ_FILE | _WRITE_FILE | _TRUNCATE
 _WORK = (
     _READABLE | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _MAKE_FIFO | _MAKE_SYM
 ) | (_REFER | _TRUNCATE)
+_RULE = struct.Struct("=Qi")
 _OF_ITSELF = ("maps", "stat", "statm", "status")  # in /proc: mono and node do not work without
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 1, 4, 36
@@ -109,7 +110,12 @@ class Confinement:
         rules = [(path, _READABLE) for path in readable]
         rules += [(f"/dev/{name}", _DEVICE) for name in ("null", "zero", "full", "random", "urandom")]
         rules.append((directory, _WORK))
-        self._rules = [(os.open(path, os.O_PATH), rights) for path, rights in rules]
+        handled = 0
+        for version, bits in _FILE_RIGHTS.items():
+            handled |= bits * (self._abi >= version)
+        network, scopes = (bits * (self._abi >= version) for version, bits in (_NETWORK, _SCOPES))
+        self._ruleset = struct.pack("QQQ", handled, network, scopes)
+        self._rules = [_RULE.pack(rights & handled, os.open(path, os.O_PATH)) for path, rights in rules]
         self._filter = self._build_filter() if self._abi >= _SIGNALS else b""
 
     def confine(self) -> None:
@@ -170,19 +176,11 @@ class Confinement:
         )
 
     def _restrict(self) -> None:
-        handled = 0
-        for version, rights in _FILE_RIGHTS.items():
-            handled |= rights * (self._abi >= version)
-        network, scopes = (bits * (self._abi >= version) for version, bits in (_NETWORK, _SCOPES))
-        attributes = struct.pack("QQQ", handled, network, scopes)
-        ruleset = _call("create_ruleset", _CREATE_RULESET, ctypes.c_char_p(attributes), len(attributes), 0)
-        own = [(os.open(f"/proc/self/{name}", os.O_PATH), _READ_FILE) for name in _OF_ITSELF]
-        for descriptor, rights in self._rules + own:
-            is_directory = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-            possible = handled if is_directory else handled & (_EXECUTE | _DEVICE)
-            rule = ctypes.c_char_p(struct.pack("=Qi", rights & possible, descriptor))
+        ruleset = _call("create_ruleset", _CREATE_RULESET, self._ruleset, len(self._ruleset), 0)
+        own = [os.open(f"/proc/self/{name}", os.O_PATH) for name in _OF_ITSELF]
+        for rule in (*self._rules, *(_RULE.pack(_READ_FILE, descriptor) for descriptor in own)):
             _call("add_rule", _ADD_RULE, ruleset, _PATH_BENEATH, rule, 0)
-        for descriptor, _ in own:
+        for descriptor in own:
             os.close(descriptor)
         _call("restrict_self", _RESTRICT_SELF, ruleset, 0)
         os.close(ruleset)
