@@ -256,7 +256,7 @@ ATTACKS: dict[str, Attack] = {
     ),
     "many files": _exhausting(
         "inodes of /tmp", "isolation._TMP_OPTIONS = 'mode=700'",
-        "for i in range(3000):\n    open(f'/tmp/{i}', 'w').close()\nreached()", contained="failed",
+        "for i in range(6000):\n    open(f'/tmp/{i}', 'w').close()\nreached()", contained="failed",
     ),
     "many open files": _exhausting(
         "RLIMIT_NOFILE", "unlimit('NOFILE')", "x = [open('/dev/null') for _ in range(500)]\nreached()", contained="failed",
@@ -544,7 +544,7 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
     ),
     "all inodes": _leaving(
         "/tmp is wiped", "server.wipe = lambda directory: True",
-        "try:\n    for i in range(5000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
+        "try:\n    for i in range(6000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
     ),
     "an attribute of /tmp": _leaving(
         "/tmp is wiped, and nothing takes up space in it", "os.listxattr = lambda path: []; leftovers._is_freed = lambda directory: True",

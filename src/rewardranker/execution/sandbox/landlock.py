@@ -52,7 +52,7 @@ _UNUSED_UIDS = 1_900_000_000
 """From here on, a uid for each process number: systemd's documentation lists this range as unused."""
 _NOBODY = 65534
 _WORKING_DIRECTORY = "work"
-_MAX_ENTRIES = 1024
+_MAX_ENTRIES = 4096
 _MIN_FREE_BYTES = 128 << 20
 """Of the file system of the working directory: a program during which less is left is ended."""
 _PROCESS_MARGIN = 1024
