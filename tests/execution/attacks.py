@@ -252,7 +252,7 @@ ATTACKS: dict[str, Attack] = {
     ),
     "several big files": _exhausting(
         "size of /tmp", "isolation._TMP_OPTIONS = 'mode=700'",
-        "for i in range(8):\n    with open(f'/tmp/{i}', 'wb') as f:\n        f.write(bytes(8 << 20))\nreached()", contained="failed",
+        "for i in range(12):\n    with open(f'/tmp/{i}', 'wb') as f:\n        f.write(bytes(8 << 20))\nreached()", contained="failed",
     ),
     "many files": _exhausting(
         "inodes of /tmp", "isolation._TMP_OPTIONS = 'mode=700'",
@@ -555,7 +555,7 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
         "leaves something behind", "wiping waits until the kernel has freed them", "leftovers._is_freed = lambda directory: True",
         tuple(f"""
 import os, socket
-if os.statvfs("/tmp").f_ffree < 1023: print("REACHED")
+if os.statvfs("/tmp").f_ffree < 4095: print("REACHED")
 a, b = socket.socketpair()
 file = os.open("/tmp", os.O_TMPFILE | os.O_RDWR)
 os.write(file, bytes(15 << 20))

@@ -52,7 +52,9 @@ MAX_FILES = 256  # R does not start with fewer
 MAX_PROCESSES = 64
 MAX_FILE_BYTES = 16 << 20
 # Room for Go: `go test` writes some files, a few MB in all, for each package that a program imports.
-_TMP_OPTIONS = "size=64m,nr_inodes=4096,mode=700"
+DIRECTORY_BYTES = 64 << 20
+DIRECTORY_ENTRIES = 4096
+_TMP_OPTIONS = f"size={DIRECTORY_BYTES},nr_inodes={DIRECTORY_ENTRIES},mode=700"
 
 
 def _check(result: int, what: str) -> None:
