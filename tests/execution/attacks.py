@@ -252,11 +252,11 @@ ATTACKS: dict[str, Attack] = {
     ),
     "several big files": _exhausting(
         "size of /tmp", "isolation._TMP_OPTIONS = 'mode=700'",
-        "for i in range(8):\n    with open(f'/tmp/{i}', 'wb') as f:\n        f.write(bytes(8 << 20))\nreached()", contained="failed",
+        "for i in range(12):\n    with open(f'/tmp/{i}', 'wb') as f:\n        f.write(bytes(8 << 20))\nreached()", contained="failed",
     ),
     "many files": _exhausting(
         "inodes of /tmp", "isolation._TMP_OPTIONS = 'mode=700'",
-        "for i in range(3000):\n    open(f'/tmp/{i}', 'w').close()\nreached()", contained="failed",
+        "for i in range(6000):\n    open(f'/tmp/{i}', 'w').close()\nreached()", contained="failed",
     ),
     "many open files": _exhausting(
         "RLIMIT_NOFILE", "unlimit('NOFILE')", "x = [open('/dev/null') for _ in range(500)]\nreached()", contained="failed",
@@ -267,7 +267,7 @@ ATTACKS: dict[str, Attack] = {
          "if int(open('/proc/1/statm').read().split()[1]) > 8192: os.write(2, b'REACHED')",),
     ),
     "sleep for ever": _endless("the deadline", DEADLINE, "import time; time.sleep(0.9); reached()"),
-    "loop for ever": _endless("the deadline", DEADLINE, "import time\nwhile time.process_time() < 0.9: pass\nreached()"),
+    "loop for ever": _endless("the deadline", DEADLINE, "import time\nwhile time.process_time() < 0.6: pass\nreached()"),
     "closed outputs": Attack(
         "takes too much", "the deadline", DEADLINE,
         ("import os, time; os.close(1); os.close(2); time.sleep(0.9)",), "timeout", "passed", timeout_s=0.5,
@@ -283,7 +283,7 @@ ATTACKS: dict[str, Attack] = {
     "ignored signals": _endless(
         "it is ended by SIGKILL", "end_child_only(signal.SIGTERM)",
         "import signal, time\nfor s in range(1, 32):\n    s in (9, 19) or signal.signal(s, signal.SIG_IGN)\n"
-        "while time.process_time() < 0.9: pass\nreached()",
+        "while time.process_time() < 0.6: pass\nreached()",
     ),
     "blocked stdin": Attack(
         "takes too much", "stdin is at its end",
@@ -342,7 +342,7 @@ server._Slot._watch = watch_output
         "root of its own, another user", "show('$CANARY'); stay_the_user()", "attempt(lambda: open('$CANARY/secret').read())"
     ),
     "other directories of the host": _reaching(
-        "root of its own", "show('/srv')",
+        "root of its own", "show('/home')",
         "attempt(lambda: bool({'home', 'mnt', 'media', 'opt', 'srv', 'sys', 'run', 'boot', 'old'} & set(os.listdir('/'))))",
     ),
     "devices": _reaching(
@@ -544,7 +544,7 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
     ),
     "all inodes": _leaving(
         "/tmp is wiped", "server.wipe = lambda directory: True",
-        "try:\n    for i in range(5000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
+        "try:\n    for i in range(6000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
     ),
     "an attribute of /tmp": _leaving(
         "/tmp is wiped, and nothing takes up space in it", "os.listxattr = lambda path: []; leftovers._is_freed = lambda directory: True",
@@ -555,7 +555,7 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
         "leaves something behind", "wiping waits until the kernel has freed them", "leftovers._is_freed = lambda directory: True",
         tuple(f"""
 import os, socket
-if os.statvfs("/tmp").f_ffree < 1023: print("REACHED")
+if os.statvfs("/tmp").f_ffree < 4095: print("REACHED")
 a, b = socket.socketpair()
 file = os.open("/tmp", os.O_TMPFILE | os.O_RDWR)
 os.write(file, bytes(15 << 20))

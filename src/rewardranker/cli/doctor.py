@@ -41,6 +41,7 @@ def doctor() -> None:
             )
         except UserError as e:
             table.add_row(f"sandbox: {isolation}", "does not work", str(e))
+    lacking = [language.name for language in LANGUAGES if language.missing()]
     for language in LANGUAGES:
         missing = language.missing()
         commands = ["; ".join(dict.fromkeys(tool.install for tool in missing))] if missing else []
@@ -51,5 +52,7 @@ def doctor() -> None:
         state = "ready" if NAMESPACES in working else f"--isolation {working[0]}" if working else "no sandbox"
         table.add_row(language.name, state, "\n".join([language.version(), *needed_by_some, *commands]))
     Console().print(table)
+    if lacking:
+        typer.echo(f'In a checkout: make toolchains LANGUAGES="{" ".join(lacking)}"')
     if NAMESPACES not in working:  # what every command uses unless told otherwise
         raise typer.Exit(2)

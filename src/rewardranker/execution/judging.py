@@ -78,7 +78,7 @@ def _compatible_status(language: Language, outcome: Outcome, output: str) -> Sta
         return "timeout"
     if any(mark in output for mark in language.failure_marks) and outcome.steps != NOT_STARTED:
         return "failed"
-    if outcome.returncode == 0:
+    if outcome.returncode == 0 and not (language.stderr_is_failure and outcome.stderr):
         return "passed"
     if language.build:
         return "syntax_error" if outcome.steps == NOT_STARTED else "failed"

@@ -7,6 +7,7 @@ from rewardranker.execution.languages.language import Language, Prebuilt, apt
 
 _SERVICE = Path(__file__).parents[1] / "compilers" / "services" / "JavaCompiler.java"
 _JAVATUPLES = "/usr/share/java/javatuples.jar"
+_MAX_NAME = 200
 _LAUNCHER = """package rewardranker;
 
 import java.io.File;
@@ -58,7 +59,8 @@ _PUBLIC_TYPE = re.compile(
 
 def _files(source: str, _: str) -> dict[str, str]:
     public = _PUBLIC_TYPE.search(source)
-    name = f"{public[1] if public else 'Problem'}.java"
+    # A name that no file can have is left to javac, which says so.
+    name = f"{public[1] if public and len(public[1].encode()) <= _MAX_NAME else 'Problem'}.java"
     return {
         name: source,
         "rewardranker/Launcher.java": _LAUNCHER,

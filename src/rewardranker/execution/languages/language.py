@@ -68,7 +68,11 @@ class Language:
     version_command: tuple[str, ...] = ()
     """Prints the version of the toolchain."""
     files: Callable[[str, str], Mapping[str, str]] = lambda source, key: {"program": source}
-    """Source and key to the files to write into the working directory."""
+    """Source and key to the files, by their paths in the directory where everything runs.
+
+    That is the working directory, and its place differs between kinds of isolation: launchers and commands
+    name files in it by relative paths.
+    """
     key_is_in_files: bool = False
     """Whether the key stands in the files; otherwise the launcher reads it from descriptor 63."""
     build: tuple[str, ...] = ()
@@ -92,6 +96,8 @@ class Language:
     """
     failure_marks: tuple[str, ...] = ()
     """MultiPL-E calls a program failed when its output contains one of these, whatever the exit code."""
+    stderr_is_failure: bool = False
+    """Whether MultiPL-E calls a program failed that prints anything on stderr, whatever the exit code."""
     error_line: str = ""
     """Pattern of the first line of an error output that says what is wrong; empty: the last line does."""
 

@@ -51,7 +51,10 @@ PREBUILT = "/prebuilt"
 MAX_FILES = 256  # R does not start with fewer
 MAX_PROCESSES = 64
 MAX_FILE_BYTES = 16 << 20
-_TMP_OPTIONS = "size=16m,nr_inodes=1024,mode=700"
+# Room for Go: `go test` writes some files, a few MB in all, for each package that a program imports.
+DIRECTORY_BYTES = 64 << 20
+DIRECTORY_ENTRIES = 4096
+_TMP_OPTIONS = f"size={DIRECTORY_BYTES},nr_inodes={DIRECTORY_ENTRIES},mode=700"
 
 
 def _check(result: int, what: str) -> None:

@@ -52,7 +52,6 @@ _UNUSED_UIDS = 1_900_000_000
 """From here on, a uid for each process number: systemd's documentation lists this range as unused."""
 _NOBODY = 65534
 _WORKING_DIRECTORY = "work"
-_MAX_ENTRIES = 1024
 _MIN_FREE_BYTES = 128 << 20
 """Of the file system of the working directory: a program during which less is left is ended."""
 _PROCESS_MARGIN = 1024
@@ -154,7 +153,7 @@ class Confinement:
                     for entry in entries:
                         status = entry.stat(follow_symlinks=False)
                         n, size = n + 1, size + status.st_blocks * 512
-                        if n > _MAX_ENTRIES or size > isolation.MAX_FILE_BYTES:
+                        if n > isolation.DIRECTORY_ENTRIES or size > isolation.DIRECTORY_BYTES:
                             return True
                         if stat.S_ISDIR(status.st_mode):
                             todo.append(entry.path)

@@ -36,6 +36,12 @@ ENDINGS = {
     "exit code": (importing("os") + "func f(x int) int { os.Exit(3); return x }" + TESTS, "failed"),
     "exit code 0": (importing("os") + "func f(x int) int { os.Exit(0); return x }" + TESTS, "failed"),
     "goexit": (importing("runtime") + "func f(x int) int { runtime.Goexit(); return x }" + TESTS, "failed"),
+    "many imports": (
+        importing("encoding/json", "math/big", "net/http", "regexp", "sort", "strings")
+        + "var _, _, _ = json.Marshal, big.NewInt, http.Get\nvar _, _, _ = regexp.MatchString, sort.Ints, strings.Join\nfunc f(x int) int { return x + 1 }"
+        + TESTS,
+        "passed",
+    ),
     "deadlock": (HEAD + "func f(x int) int { return <-make(chan int) }" + TESTS, "timeout"),
     "does not parse": (HEAD + "func f(x int) int {" + TESTS, "syntax_error"),
     "wrong type": (HEAD + 'func f(x int) int { return "a" }' + TESTS, "syntax_error"),
