@@ -178,6 +178,7 @@ def _prepare(client: Client, folder: Path, stack: contextlib.ExitStack) -> Host:
     listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
     victim = os.fork()
     if victim == 0:
+        landlock._libc.prctl(1, signal.SIGKILL)  # with its parent, which tests kill
         signal.pause()
         os._exit(0)
     stack.callback(os.kill, victim, signal.SIGKILL)
@@ -298,6 +299,7 @@ def mortal(user_folder) -> Iterator[Runner]:
     """A runner that a test may kill."""
     runner = start(CLIENTS["an ordinary user"], user_folder)
     yield runner
+    runner.process.kill()  # it may wait for a program
     runner.close()
 
 
@@ -484,7 +486,7 @@ EXHAUSTING = {
     "thread bomb": ("import threading, time\nwhile 1: threading.Thread(target=time.sleep, args=(9,)).start()", "timeout", "failed"),
     "memory bomb": ("x = bytearray(1 << 20)\nwhile True:\n    x += x", "failed"),
     "memory in children": (
-        "import os, time\nfor i in range(3): os.fork()\nx = bytearray(150 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\ntime.sleep(60)",
+        "import os, time\nfor i in range(3): os.fork()\nx = bytearray(150 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1\ntime.sleep(3)",
         "failed",
     ),
     "big file": ("f = open('f', 'wb')\nwhile True:\n    f.write(bytes(1 << 20)); f.flush()", "failed"),
@@ -594,7 +596,12 @@ def wait_until(condition, what: str) -> None:
 
 
 def are_gone(pids: list[int]) -> bool:
-    return not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    """Whether they have ended; process 1 may take its time to reap those that are orphans."""
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] not in b"ZX":
+                return False
+    return True
 
 
 FAMILY = "import os, time\nos.fork(); os.setsid() if os.fork() == 0 else 0\nprint(flush=True)\ntime.sleep(60)"
