@@ -832,8 +832,17 @@ def attempt_without_defence(attack: Attack, host: Host) -> tuple[Outcome | Liter
     """Run `attack` in a slot of its own that lacks the defence which the attack names."""
     if attack.by == ("ordinary user" if os.geteuid() == 0 else "root"):
         return "impossible", []
-    with taken_out(host.fill_in(attack.without), attack.outside), new_pool(attack.timeout_s) as pool:
-        return attempt(attack, host, pool)
+    with taken_out(host.fill_in(attack.without), attack.outside):
+        for _ in range(_RACES):
+            with new_pool(attack.timeout_s) as pool:
+                outcome, verdicts = attempt(attack, host, pool)
+            if outcome == "succeeded":
+                break
+    return outcome, verdicts
+
+
+_RACES = 5
+"""Times an attack is tried without its defence: some must win a race."""
 
 
 def attacks_of_this_machine() -> dict[str, Attack]:

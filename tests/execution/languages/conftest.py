@@ -28,5 +28,5 @@ def run(request: pytest.FixtureRequest, isolation: None) -> Iterator[Runner]:
     assert language is not None
     if missing := language.missing():
         pytest.skip(f"{language.name} needs {missing[0].name}: make toolchains LANGUAGES={language.name}")
-    with Pool(timeout_s=2.0, workers=1) as pool:
+    with Pool(timeout_s=2.0, memory_mb=512, workers=1) as pool:
         yield Runner(language, pool)
