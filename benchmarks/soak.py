@@ -119,10 +119,9 @@ def resident_mb(pid: int) -> float:
 
 def state() -> dict[str, set[str]]:
     """What must be the same before and after."""
-    groups = {str(g) for parent, _ in _parents() for g in parent.glob("rewardranker-*")}
-    files = {
-        str(p) for folder in ("/dev/shm", tempfile.gettempdir()) for p in Path(folder).glob("*rewardranker*")
-    }
+    own = f"rewardranker-{os.getpid()}-*"
+    groups = {str(g) for parent, _ in _parents() for g in parent.glob(own)}
+    files = {str(p) for folder in ("/dev/shm", tempfile.gettempdir()) for p in Path(folder).glob(own)}
     descriptors = set(map(str, Path("/proc/self/fd").iterdir()))
     return {"groups": groups, "files": files, "descriptors": descriptors}
 
