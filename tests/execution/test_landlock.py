@@ -535,7 +535,8 @@ def test_verdicts_are_strict_in_every_language(runner, language):
     if missing := language.missing(sources[0]):
         pytest.skip(f"{language.name} needs {missing[0].name}: make toolchains, or {missing[0].install}")
     ran = runner.run(*(Program(language.name, source, timeout_s=10) for source in sources))
-    assert [v.strict_status for v in ran.verdicts] == ["passed", "failed", "failed"], ran.verdicts
+    said = [(v.reason, v.stderr) for v in ran.verdicts]
+    assert [v.strict_status for v in ran.verdicts] == ["passed", "failed", "failed"], said
     assert (ran.changed, ran.left, ran.is_replaced) == ([], [], False)
 
 
