@@ -14,6 +14,8 @@ import pytest
 
 from rewardranker.errors import UserError
 from rewardranker.execution import slot as slot_module
+from rewardranker.execution.compilers import compiler as compiler_module
+from rewardranker.execution.languages import find_language
 from rewardranker.execution.pool import Pool, Program, execute
 from rewardranker.execution.sandbox import request
 
@@ -184,6 +186,20 @@ def test_a_program_whose_slots_keep_dying_is_an_error_and_not_lost(monkeypatch):
         assert (verdict.status, verdict.strict_status) == ("error", "error")
         assert "3 times" in verdict.reason
         assert [v.passed for _, v in pool.run([Program("python", "")])] == [True]
+
+
+def test_programs_of_a_compiler_that_never_starts_are_compiled_without(monkeypatch, capsys):
+    java = find_language("java")
+    if java.missing(""):
+        pytest.skip("java needs javac: make toolchains LANGUAGES=java")
+    broken = "import sys; sys.exit('no such service')  # {root} {pid} {visible} {command}"
+    monkeypatch.setattr(compiler_module, "_STARTER", broken)
+    sources = [
+        f"class Problem {{ public static void main(String[] a) {{ assert {i} < 1; }} }}" for i in (0, 1)
+    ]
+    verdicts = execute([Program("java", source) for source in sources], workers=1)
+    assert [v.strict_status for v in verdicts] == ["passed", "failed"]
+    assert capsys.readouterr().err.count("java is compiled slowly") == 1
 
 
 def test_a_slot_that_hangs_is_replaced(monkeypatch):

@@ -9,7 +9,7 @@ Example:
 import os
 import selectors
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -34,6 +34,9 @@ __all__ = ["Pool", "Program", "execute", "run"]
 _SLOTS_PER_CORE = 2  # a program that sleeps leaves its core to another slot
 _MAX_OPEN = 16
 """Programs in work for each slot, when those that are here wait for compilers while slots are idle."""
+
+_MAX_STARTS = 3
+"""Compilers of a language that fail to start, one after the other, before it is compiled without."""
 
 
 class Pool:
@@ -70,6 +73,7 @@ class Pool:
         self.slots: list[Sandbox] = []
         self._compilers: list[Compiler] = []
         self._prepared: dict[str, bool] = {}
+        self._n_failed_starts: Counter[str] = Counter()
         self._fill()
         try:
             check_isolation(self.slots[0])
@@ -145,11 +149,24 @@ class Pool:
                 prepare(language)
                 self._prepared[language.name] = True
             except UserError as e:
-                progress.console.print(
-                    f"{language.name} is compiled slowly: {e}", markup=False, soft_wrap=True
-                )
-                self._prepared[language.name] = False
+                self._compile_cold(language, e)
         return self._prepared[language.name]
+
+    def gets_ready(self, compiler: Compiler) -> bool:
+        """Let `compiler` get ready; False if its language is compiled without from now on."""
+        language = compiler.language
+        try:
+            compiler.wait_until_ready()
+            self._n_failed_starts[language.name] = 0
+        except CompilerFailedError as e:
+            self._n_failed_starts[language.name] += 1
+            if self._n_failed_starts[language.name] == _MAX_STARTS:
+                self._compile_cold(language, e)
+        return self._prepared[language.name]
+
+    def _compile_cold(self, language: Language, why: Exception) -> None:
+        progress.console.print(f"{language.name} is compiled slowly: {why}", markup=False, soft_wrap=True)
+        self._prepared[language.name] = False
 
     def _fill(self) -> None:
         """Start slots until there are as many as there should be."""
@@ -219,9 +236,10 @@ class _Call:
         """Wait for slots and compilers, and go on with what they have answered."""
         for worker, task in self._running.answered():
             if isinstance(worker, Compiler):
-                built = _built(worker, task)
-                if task is not None and (step := self._next(task, worker, built)):
-                    self._queue(task, step)
+                if task is not None:
+                    self._go_on(task, worker, _built(worker))
+                elif not self._pool.gets_ready(worker):
+                    self._stop_waiting_for(worker)
                 continue
             assert task is not None
             try:
@@ -239,6 +257,18 @@ class _Call:
         """Stop what is at work: no late answer may reach the next call."""
         for worker in self._running.close():
             self._pool.discard(worker)
+
+    def _stop_waiting_for(self, compiler: Compiler) -> None:
+        """Let the programs that wait for compilers like this one be compiled without."""
+        for task, step in [self._to_compile.popleft() for _ in range(len(self._to_compile))]:
+            if task.language is compiler.language:
+                self._go_on(task, compiler, None)
+            else:
+                self._to_compile.append((task, step))
+
+    def _go_on(self, task: Task, compiler: Compiler, built: Built | None) -> None:
+        if step := self._next(task, compiler, built):
+            self._queue(task, step)
 
     def _next(
         self, task: Task, worker: Sandbox | Compiler, came: Outcome | Built | None
@@ -305,12 +335,9 @@ class _Running:
         return list(self._work)
 
 
-def _built(compiler: Compiler, task: Task | None) -> Built | None:
-    """What `compiler` made of `task`; None if it only got ready, or leaves the program to the cold one."""
+def _built(compiler: Compiler) -> Built | None:
+    """What `compiler` made of its program; None if it leaves that to the cold one."""
     try:
-        if task is None:
-            compiler.wait_until_ready()
-            return None
         return compiler.receive()
     except CompilerFailedError:
         return None
