@@ -4,16 +4,11 @@ import contextlib
 import os
 from pathlib import Path
 
-
-def children(pid: int) -> list[int]:
-    """The processes that `pid` has started and not reaped."""
-    with contextlib.suppress(OSError):
-        return [int(c) for t in Path(f"/proc/{pid}/task").glob("*/children") for c in t.read_text().split()]
-    return []
+from rewardranker.execution.sandbox.leftovers import children
 
 
 def descendants(pid: int) -> list[int]:
-    """Those, and those that they have started."""
+    """The processes that `pid` has started, and those that they have started."""
     return [p for child in children(pid) for p in (child, *descendants(child))]
 
 

@@ -22,11 +22,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from processes import children, descendants
+from processes import descendants
 from rewardranker import progress
 from rewardranker.execution.cgroup import _parents
 from rewardranker.execution.languages import LANGUAGES
 from rewardranker.execution.pool import Pool, Program
+from rewardranker.execution.sandbox.leftovers import children
 from rewardranker.files import write_json
 
 

@@ -46,7 +46,7 @@ class Outcome:
     """What the fork server observed of a process."""
 
     limit: int
-    """NO_LIMIT, TIME or MEMORY of `sandbox.request`: the one at which it was ended."""
+    """NO_LIMIT, TIME, MEMORY, PROCESSES or FILES of `sandbox.request`: the one at which it was ended."""
     steps: int
     """NOT_STARTED, STARTED, FINISHED or SPOILED of `sandbox.request`."""
     returncode: int
@@ -82,18 +82,8 @@ class Slot:
             watches_memory=self._cgroup is None,
             landlocked=self._directory,
         )
-        python = getattr(sys, "_base_executable", sys.executable)
         self._connection, theirs = socket.socketpair()
-        with theirs:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [python, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", starter],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env=_ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,  # Ctrl-C reaches the client, which then ends the slots
-            )
+        self._process = start_interpreter(starter, theirs)
         if self._cgroup is not None:
             self._cgroup.add(self._process.pid)
         with contextlib.suppress(BrokenPipeError):  # it has died: `wait_until_ready` tells
@@ -160,9 +150,7 @@ class Slot:
             output = self._receive(sum(lengths))
         except SlotFailedError:
             self.is_worn = True
-            if (
-                self._cgroup is not None and self._cgroup.was_exceeded()
-            ):  # and this slot was what the kernel took
+            if self._cgroup is not None and self._cgroup.was_exceeded():  # the kernel took the slot itself
                 return Outcome(MEMORY, STARTED, -9, b"", b"", b"", 0.0, 0.0)
             raise
         self.is_worn = bool(worn)
@@ -181,13 +169,7 @@ class Slot:
     def close(self) -> None:
         """End the slot and every process in it."""
         self._connection.close()
-        try:
-            self._process.wait(timeout=self._end_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        end_process(self._process, self._end_s)
         if self._cgroup is not None:
             self._cgroup.close()
 
@@ -227,6 +209,32 @@ class Slot:
                 raise SlotFailedError("the sandbox died")
             view = view[n:]
         return bytes(data)
+
+
+def start_interpreter(starter: str, connection: socket.socket) -> subprocess.Popen[bytes]:
+    """A Python that runs the code `starter`, with nothing of ours but `connection` as its descriptor 0."""
+    python = getattr(sys, "_base_executable", sys.executable)
+    with connection:
+        return subprocess.Popen(
+            [python, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", starter],
+            stdin=connection.fileno(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=_ENVIRONMENT,
+            cwd="/",
+            start_new_session=True,  # Ctrl-C reaches the client, which then ends what it has started
+        )
+
+
+def end_process(process: subprocess.Popen[bytes], within_s: float) -> None:
+    """Wait until a process whose connection was closed has ended; kill it if it does not."""
+    try:
+        process.wait(timeout=within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stderr is not None:
+        process.stderr.close()
 
 
 def _advice() -> str:

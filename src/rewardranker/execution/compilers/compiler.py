@@ -16,8 +16,6 @@ import ctypes
 import os
 import socket
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from pathlib import Path
 import rewardranker
 from rewardranker.execution.compilers.prebuilt import fill_in, visible_folders
 from rewardranker.execution.languages.language import Language
+from rewardranker.execution.slot import end_process, start_interpreter
 
 COMPILE_S = 60.0
 """Seconds after which a compiler that has not answered must have hung."""
@@ -105,19 +104,10 @@ class Compiler:
             visible=visible_folders(),
             command=fill_in(language.warm, language),
         )
-        python = getattr(sys, "_base_executable", sys.executable)
         self._connection, theirs = socket.socketpair()
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        with theirs:
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                [python, "-P", "-s", "-S", "-B", "-X", "utf8", "-c", starter],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,  # the protocol is on descriptor 0: runtimes print where they like
-                stderr=subprocess.PIPE,
-                env={"PYTHONHASHSEED": "0"},
-                cwd="/",
-                start_new_session=True,
-            )
+        # The protocol is on descriptor 0: runtimes print where they like.
+        self._process = start_interpreter(starter, theirs)
 
     def fileno(self) -> int:
         """Descriptor that gets readable when `wait_until_ready` or `receive` need not wait."""
@@ -211,13 +201,7 @@ class Compiler:
         self._connection.close()
         if self._is_busy:
             self._process.kill()
-        try:
-            self._process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        end_process(self._process, 2.0)
 
     @contextlib.contextmanager
     def _failing(self, how: str) -> Iterator[None]:
