@@ -119,7 +119,7 @@ def end_child_only(signal_number):
 def isolate_nothing():  # a slot that sees the host's processes and /tmp must not kill, count or wipe them
     isolation.enter = lambda *_: None
     end_child_only(signal.SIGKILL)
-    server.wipe = lambda directory: True
+    server.wipe = lambda directory, **_: True
     server._memory_bytes = lambda pids: 0
 """
 
@@ -512,9 +512,9 @@ os._exit(1)
         "asks the kernel", "seccomp", "seccomp._TERMINAL_INPUT = (9999, 9999)", (ATTEMPT + "ask_kernel(16, 0, 0x5412, b'x')",)
     ),
     # leaves something behind
-    "a file": _leaving("/tmp is wiped", "server.wipe = lambda directory: True", "open('/tmp/left', 'w').write('x')", NO_FILE_LEFT),
+    "a file": _leaving("/tmp is wiped", "server.wipe = lambda directory, **_: True", "open('/tmp/left', 'w').write('x')", NO_FILE_LEFT),
     "a file of another language": dataclasses.replace(
-        _leaving("/tmp is wiped", "server.wipe = lambda directory: True", "", ""),
+        _leaving("/tmp is wiped", "server.wipe = lambda directory, **_: True", "", ""),
         programs=("echo x > /tmp/left", "[[ ! -e /tmp/left ]] || echo REACHED"), language="bash", succeeded=LOST,
     ),
     "a chmod-0 directory": _leaving(
@@ -543,7 +543,7 @@ leftovers._remove = lambda directory, entry: remove(f"{directory}/{entry}")
         NO_FILE_LEFT + "\n" + NO_PROCESS_LEFT,
     ),
     "all inodes": _leaving(
-        "/tmp is wiped", "server.wipe = lambda directory: True",
+        "/tmp is wiped", "server.wipe = lambda directory, **_: True",
         "try:\n    for i in range(6000):\n        open(f'/tmp/{i}', 'w').close()\nexcept OSError:\n    pass", NO_FILE_LEFT,
     ),
     "an attribute of /tmp": _leaving(

@@ -32,7 +32,7 @@ def test_nor_do_those_of_an_ordinary_user():
 @pytest.mark.parametrize(
     ("without", "fragment", "found"),
     [
-        ("server.wipe = lambda directory: True", "os.mkfifo", "left behind: files"),
+        ("server.wipe = lambda directory, **_: True", "os.mkfifo", "left behind: files"),
         ("end_child_only(signal.SIGKILL)", "os.posix_spawn", "left behind: processes"),
         ("server.STARTED = server.FINISHED", "\nos._exit(0)\n", "passed although its end fails"),
         ("allow('shmget', 'msgget', 'semget')", "for n in (29, 64, 68)", "left behind: System V"),

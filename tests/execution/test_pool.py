@@ -267,7 +267,7 @@ def test_without_a_sandbox_nothing_is_run(monkeypatch):
 
 def test_a_sandbox_that_leaks_is_refused(monkeypatch):
     # /tmp is the host's then: it must not be wiped.
-    leaking = "isolation._new_root = len; server.wipe = lambda directory: True; server.main("
+    leaking = "isolation._new_root = len; server.wipe = lambda directory, **_: True; server.main("
     starter = slot_module._STARTER.replace("server.main(", leaking)
     monkeypatch.setattr(slot_module, "_STARTER", starter)
     with pytest.raises(UserError, match="self-test: a program in it reached host files"):

@@ -34,7 +34,7 @@ def execute(
         float | None,
         typer.Option("--timeout", min=0.01, help="Seconds a program may take: 3, for MultiPL-E 15."),
     ] = None,
-    memory_mb: Annotated[int, typer.Option("--memory", min=64, help="MB that a program may use.")] = 1024,
+    memory_mb: Annotated[int, typer.Option("--memory", min=64, help="MB that a program may use.")] = 2048,
     workers: Annotated[
         int, typer.Option("--workers", min=0, help="Sandboxes side by side; 0: as many as suit the machine.")
     ] = 0,

@@ -1,7 +1,7 @@
 """`Slot`: the client's end of one sandbox, which runs one process after the other."""
 
 import contextlib
-import json
+import marshal
 import os
 import socket
 import subprocess
@@ -130,7 +130,7 @@ class Slot:
         if self._cgroup is not None:
             self._cgroup.limit(request.total_mb)
         self._connection.settimeout(_START_S)
-        head = json.dumps(request._asdict()).encode()
+        head = marshal.dumps(tuple(request))
         try:
             self._connection.sendall(REQUEST.pack(len(head), len(body)) + head + body)
         except OSError:

@@ -1,8 +1,10 @@
 """Cold and warm builds of the same program, side by side."""
 
+import base64
 import hashlib
 import os
 import secrets
+import struct
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -18,7 +20,8 @@ from rewardranker.execution.slot import Outcome, Slot
 from rewardranker.execution.verdict import Verdict
 
 KEPT_BYTES = 8192
-_LIST = ("sh", "-c", "find . -type f -exec sha256sum {} + | sort -k 2")
+_LISTED_BYTES = 32 << 20
+_LIST = ("sh", "-c", r"find . -type f -printf '%P ' -exec base64 -w 0 {} \; -printf '\n' | sort")
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class Cold:
         if outcome.steps == NOT_STARTED:
             return Build(outcome.returncode, stdout, stderr, {})
         assert outcome.returncode == 0
-        lines = (line.split("  ./") for line in stdout.splitlines())
-        return Build(0, "", "", {name: digest for digest, name in lines})
+        lines = (line.split(" ") for line in stdout.splitlines())
+        return Build(0, "", "", {name: _digest(name, base64.b64decode(text)) for name, text in lines})
 
     def verdict(self, language: Language, source: str, options: tuple[str, ...] = ()) -> Verdict:
         build = [*language.build, *fill_in(options, language)]
@@ -95,6 +98,7 @@ class Cold:
             reserves_memory=language.reserves_memory,
             key=key,
             sends_key=not language.key_is_in_files,
+            kept_bytes=_LISTED_BYTES,
             goes_on=True,
             keeps=False,
         )
@@ -131,13 +135,22 @@ class Warm:
             returncode=built.returncode,
             stdout=_kept(built.stdout) if built.returncode else "",
             stderr=_kept(built.stderr) if built.returncode else "",
-            files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
+            files={name: _digest(name, content) for name, content in files.items()},
         )
 
     def close(self) -> None:
         if self.compiler is not None:
             self.compiler.close()
             self.compiler = None
+
+
+def _digest(name: str, content: bytes) -> str:
+    if name.endswith(".exe"):  # mcs gives each a random identity
+        metadata = content.index(b"BSJB")
+        (offset,) = struct.unpack_from("<I", content, content.index(b"#GUID\0", metadata) - 8)
+        identity = content[metadata + offset : metadata + offset + 16]
+        content = content.replace(identity, bytes(16))
+    return hashlib.sha256(content).hexdigest()
 
 
 def _kept(text: bytes) -> str:

@@ -28,7 +28,7 @@ def programs(name: str) -> list[str]:
     return sorted(chosen)
 
 
-@pytest.mark.parametrize(("language", "short"), [("java", "java"), ("typescript", "ts")])
+@pytest.mark.parametrize(("language", "short"), [("java", "java"), ("typescript", "ts"), ("csharp", "cs")])
 def test_warm_compilers_agree_with_cold_ones(cold, language, short):
     warm = Warm(toolchain(language))
     try:

@@ -5,8 +5,12 @@ goes before those of `using` directives, so the tests' `Debug` is ours: it does 
 also spoils the proof of the end.
 """
 
-from rewardranker.execution.languages.language import Language, apt
+from pathlib import Path
 
+from rewardranker.execution.languages.language import Language, Prebuilt, apt
+
+_SERVICE = Path(__file__).parents[1] / "compilers" / "services" / "CSharpCompiler.cs"
+_MCS = "/usr/lib/mono/4.5/mcs.exe"
 _LAUNCHER = """
 using SystemDebug = System.Diagnostics.Debug;
 using SystemTrace = System.Diagnostics;
@@ -101,6 +105,11 @@ static class RewardRankerLauncher {
 }
 """
 
+_ARGUMENTS = (
+    *("-d:DEBUG", "-r:System.Numerics.dll", "-nowarn:436", "-main:RewardRankerLauncher"),
+    *("-out:program.exe", "program.cs", "launcher.cs"),
+)
+
 CSHARP = Language(
     name="csharp",
     tools=(
@@ -111,9 +120,11 @@ CSHARP = Language(
     ),
     version_command=("mono", "--version"),
     files=lambda source, _: {"program.cs": source, "launcher.cs": _LAUNCHER},
-    build=(
-        *("mcs", "-d:DEBUG", "-r:System.Numerics.dll", "-nowarn:436", "-main:RewardRankerLauncher"),
-        *("-out:program.exe", "program.cs", "launcher.cs"),
+    build=("mcs", *_ARGUMENTS),
+    warm=("mono", "{prebuilt}/service.exe", *_ARGUMENTS),
+    prebuilt=Prebuilt(
+        sources={"CSharpCompiler.cs": _SERVICE.read_text()},
+        commands=(("mcs", f"-r:{_MCS}", "-out:service.exe", "CSharpCompiler.cs"),),
     ),
     run=("mono", "program.exe"),
     environment={"MONO_TRACE_LISTENER": "Console.Error"},

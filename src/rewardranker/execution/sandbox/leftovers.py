@@ -86,8 +86,11 @@ def _is_dead(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] in b"ZX"
 
 
-def wipe(directory: str) -> bool:
-    """Make `directory` as new, however deep, locked or oddly named its contents; False if that can't be."""
+def wipe(directory: str, *, is_file_system: bool = False) -> bool:
+    """Make `directory` as new, however deep, locked or oddly named its contents; False if that can't be.
+
+    `is_file_system`: it is one of its own, in which files without a name must not take up space either.
+    """
     try:
         os.chmod(directory, 0o700)  # noqa: PTH101
         for name in os.listxattr(directory):
@@ -96,21 +99,18 @@ def wipe(directory: str) -> bool:
         while entries := os.listdir(directory):  # noqa: PTH208
             for entry in entries:
                 _remove(directory, entry)
-        return _is_freed(directory)
+        return not is_file_system or _is_freed(directory)
     except OSError:
         return False
 
 
 def _is_freed(directory: str) -> bool:
-    """Whether no file without a name takes up space, in a directory that is a file system of its own.
+    """Whether no file without a name takes up space in a file system.
 
     What two sockets hold for each other in messages, the kernel frees a little after their processes ended.
     """
     deadline = time.monotonic() + _FREED_WITHIN_S
-    while os.path.ismount(directory):
-        used = os.statvfs(directory)
-        if used.f_files - used.f_ffree <= 1:  # the directory itself
-            break
+    while (used := os.statvfs(directory)).f_files - used.f_ffree > 1:  # the directory itself
         if time.monotonic() > deadline:
             return False
         time.sleep(0.001)

@@ -5,7 +5,7 @@ On their socket:
     client: one byte, when the server may start to isolate itself
     server: READY (length, UTF-8 error message; length 0: ready)
     then, for each process to run,
-    client: REQUEST (lengths of head and body), a `Request` as JSON, the body
+    client: REQUEST (lengths of head and body), a `Request` as `marshal` writes it, the body
     server: REPLY (numbers and lengths), stdout, stderr, returned
 """
 
