@@ -1,4 +1,4 @@
-# make demo | test | check: each sets up .venv first, once, and again when pyproject.toml or constraints.txt change.
+# make demo | test | unit | check: each sets up .venv first, once, and again when pyproject.toml or constraints.txt change.
 # Needs Python 3.11 or newer; no root, nothing of the system. Another index, or torch for CPUs only:
 #   make setup PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 # Another interpreter: make setup PYTHON=/path/to/python3.12
@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup toolchains demo test check constraints clean
+.PHONY: help setup toolchains demo test unit check constraints clean
 
 SUITABLE := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -18,6 +18,7 @@ READY := .venv/.ready
 help:
 	@echo "make demo         train a generator and a ranker on this machine, and see what they do"
 	@echo "make test         all tests"
+	@echo "make unit         those that are not slow: no whole runs, the usual languages; 3 minutes on two cores"
 	@echo "make check        lint, format, types, layers"
 	@echo "make toolchains   compilers and interpreters of the usual languages (apt, npm); of others: LANGUAGES=\"go rust\","
 	@echo "                  of all: LANGUAGES=all"
@@ -50,6 +51,9 @@ demo: $(READY)
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8
+
+unit: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not slow"
 
 check: $(READY)
 	$(BIN)/python -m ruff check

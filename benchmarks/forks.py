@@ -74,7 +74,15 @@ def seconds(source: str) -> float:
 def forks(sources: list[str]) -> list[list[float]]:
     """Twice, without and with the program: CPU seconds and page faults of the parent, and of its children."""
     done = subprocess.run(
-        [getattr(sys, "_base_executable", sys.executable), "-P", "-s", "-S", "-B", "-c", _FORKS.format(modules=server.COMMON_MODULES)],
+        [
+            getattr(sys, "_base_executable", sys.executable),
+            "-P",
+            "-s",
+            "-S",
+            "-B",
+            "-c",
+            _FORKS.format(modules=server.COMMON_MODULES),
+        ],
         input=json.dumps(sources),
         capture_output=True,
         text=True,
@@ -136,8 +144,8 @@ def main() -> None:
     lines = [
         "# Where the time of a Python program goes",
         "",
-        f"`python benchmarks/forks.py --rounds {arguments.rounds}`: {len(sources)} programs of HumanEval, one",
-        "process at a time; CPU milliseconds and page faults a program, medians of the rounds.",
+        f"`python benchmarks/forks.py --rounds {arguments.rounds}`: {len(sources)} programs of HumanEval,",
+        "one process at a time; CPU milliseconds and page faults a program, medians of the rounds.",
         "",
         "| way | parent ms | child ms | together | parent's faults | child's faults |",
         "| --- | --- | --- | --- | --- | --- |",

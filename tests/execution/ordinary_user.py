@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 import rewardranker
+from rewardranker.execution.languages.language import node_modules
 
 UID = 61_000
 _HERE = Path(__file__).parent
@@ -29,6 +30,9 @@ def run_as_ordinary_user(script: str, *arguments: str, **options: object) -> sub
         shutil.copytree(Path(rewardranker.__file__).parent, folder / "rewardranker", ignore=ignored)
         for file in _HERE.glob("*.py"):
             shutil.copy(file, folder)
+        if node_modules().is_dir():
+            packages = folder / "data" / "rewardranker" / "node_modules"
+            shutil.copytree(node_modules(), packages, ignore=shutil.ignore_patterns(".bin"))
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755)
         (folder / "cache").mkdir()
@@ -36,7 +40,13 @@ def run_as_ordinary_user(script: str, *arguments: str, **options: object) -> sub
         return subprocess.run(
             [sys.executable, folder / Path(__file__).name, "--as-user", script, *arguments],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": name, "HOME": name, "XDG_CACHE_HOME": f"{name}/cache"},
+            env={
+                **os.environ,
+                "PYTHONPATH": name,
+                "HOME": name,
+                "XDG_CACHE_HOME": f"{name}/cache",
+                "XDG_DATA_HOME": f"{name}/data",
+            },
             text=True,
             check=False,
             **options,  # type: ignore[call-overload]

@@ -54,6 +54,7 @@ def test_succeeds_without_its_defence(name, host):
     assert outcome == "succeeded", verdicts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
 def test_the_table_holds_for_an_ordinary_user_too(part):
     if os.geteuid() != 0:

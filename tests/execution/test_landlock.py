@@ -523,6 +523,7 @@ def test_what_was_exceeded_is_said(runner):
     assert "too many processes" in ran.verdicts[0].reason or "Resource temporarily" in ran.verdicts[0].stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["root", "an ordinary user, Landlock 1"], indirect=True)
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
 def test_verdicts_are_strict_in_every_language(runner, language):

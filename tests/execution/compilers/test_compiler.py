@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import selectors
 import signal
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import pytest
 from builds import encoded_files, toolchain
+from ordinary_user import run_as_ordinary_user
 
 from rewardranker.execution.compilers import compiler as compiler_module
 from rewardranker.execution.compilers.compiler import Compiler, CompilerFailedError
+from rewardranker.execution.languages import LANGUAGES
 
 pytestmark = pytest.mark.usefixtures("isolation")
 
@@ -252,3 +255,14 @@ def test_its_environment_is_empty(typescript, monkeypatch):
             pytest.skip("this user may not read another process's environment")
         names = {entry.partition(b"=")[0] for entry in environment.read_bytes().split(b"\0")}
     assert names == {b"PATH", b"HOME", b"LANG", b""}
+
+
+def test_an_ordinary_user_has_warm_compilers_too():
+    if os.geteuid() != 0:
+        pytest.skip("the tests run as one already")
+    done = run_as_ordinary_user("warm.py", capture_output=True)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    here = [language.name for language in LANGUAGES if language.warm and not language.missing("")]
+    assert [name for name, _ in rows] == here
+    assert all(right == 0 and wrong != 0 for _, (right, wrong) in rows)

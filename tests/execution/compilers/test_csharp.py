@@ -32,7 +32,7 @@ SAME = {
     "something asynchronous": "using System.Threading.Tasks; class Problem { static async Task Main() { await Task.Delay(1); } }",
     "a dynamic type": "class Problem { static void Main() { dynamic x = 1; x.Foo(); } }",
     "a query": "using System.Linq; class Problem { static void Main() { var x = from y in new[] { 1, 2 } where y > 1 select y; } }",
-    "tuples": "class Problem { static (int, string) F() { return (1, \"a\"); } static void Main() { var (x, y) = F(); } }",
+    "tuples": 'class Problem { static (int, string) F() { return (1, "a"); } static void Main() { var (x, y) = F(); } }',
     "the launcher": "class Problem { static void Main() { RewardRankerLauncher.Main(null); } }",
     "a launcher of its own": "static class RewardRankerLauncher { static int Main(string[] args) { return 0; } }",
     "the compiler's classes": "class Problem { Mono.CSharp.Driver d; }",
@@ -44,7 +44,9 @@ SAME = {
     "a null character": "class Problem { char c = '\0'; static void Main() { } }",
     "a byte order mark": "\ufeffclass Problem { static void Main() { } }",
     "other line ends": "class Problem {\r int x = y;\r\n int z = y;\n}\x1a",
-    "many methods": "class Problem { static void Main() { } " + "".join(f"int F{i}() {{ return {i}; }}\n" for i in range(3000)) + "}",
+    "many methods": "class Problem { static void Main() { } "
+    + "".join(f"int F{i}() {{ return {i}; }}\n" for i in range(3000))
+    + "}",
     "nested": "class Problem { int x = " + "(" * 300 + "1" + ")" * 300 + "; static void Main() { } }",
     "a sum of many": 'class Problem { string s = ""' + ' + "a"' * 500 + "; static void Main() { } }",
 }

@@ -12,9 +12,12 @@ from rewardranker.execution.compilers.prebuilt import fill_in
 GOLD = Path(__file__).parents[3] / ".." / "shared" / "data" / "gold"
 SAMPLED = 4
 
-pytestmark = pytest.mark.skipif(
-    not GOLD.exists(), reason=f"{GOLD} is absent: the gold programs are not part of the project"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not GOLD.exists(), reason=f"{GOLD} is absent: the gold programs are not part of the project"
+    ),
+]
 
 
 def programs(name: str) -> list[str]:

@@ -231,6 +231,7 @@ def test_killed_anywhere_and_run_again_is_as_if_never_killed(tmp_path_factory, w
     assert CompletionsJob(again).programs == []
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.usefixtures("isolation")
 def test_verdicts_are_upstreams(tmp_path):

@@ -115,6 +115,7 @@ def test_programs_get_the_imports_that_their_data_set_gives_them(tmp_path, tests
     assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["program"] == LEETCODE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not APPS.exists(), reason=f"{APPS} is absent: these records are not part of the project")
 @pytest.mark.usefixtures("isolation")
 def test_verdicts_on_samples_of_apps_are_those_of_coderl(tmp_path):

@@ -11,16 +11,22 @@ from pathlib import Path
 
 import pytest
 
+from rewardranker.execution.languages import USUAL
+
 TABLES = {
     path.stem: import_module(f"programs.{path.stem}")
     for path in sorted(Path(__file__).with_name("programs").glob("*.py"))
 }
 
 
+def marks(language: str) -> list[pytest.MarkDecorator]:
+    return [] if language in [usual.name for usual in USUAL] else [pytest.mark.slow]
+
+
 def rows_of(table):
     """Parametrises a test with each row of `table` in each language, and `run` with the language."""
     rows = [
-        pytest.param(language, name, row, id=f"{language}-{name[:40]}")
+        pytest.param(language, name, row, id=f"{language}-{name[:40]}", marks=marks(language))
         for language, module in TABLES.items()
         for name, row in getattr(module, table).items()
     ]
