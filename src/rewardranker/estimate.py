@@ -27,8 +27,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from rewardranker.errors import UserError
 from rewardranker.models.checkpoints import prefer_fast_kernels
 from rewardranker.models.decoder import build_decoder
-from rewardranker.models.logprobs import encode_completions, encode_prompts
 from rewardranker.models.tokenizer import train_tokenizer
+from rewardranker.models.tokens import encode_completions, encode_prompts
 from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.problem import Problem

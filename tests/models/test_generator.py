@@ -6,8 +6,8 @@ from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, _draw
-from rewardranker.models.logprobs import encode_prompts
 from rewardranker.models.tokenizer import train_tokenizer
+from rewardranker.models.tokens import encode_prompts
 from rewardranker.problems.problem import Problem
 
 PROMPTS = [

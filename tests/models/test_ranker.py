@@ -8,8 +8,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
-from rewardranker.models.logprobs import encode_completions, encode_prompts
 from rewardranker.models.ranker import Calibration, RewardRanker
+from rewardranker.models.tokens import encode_completions, encode_prompts
 
 PROMPTS = [TEXTS[0]] * 4 + [TEXTS[2]] * 3 + ["def f(xs):\n"] + [TEXTS[0]]
 COMPLETIONS = [TEXTS[1], TEXTS[3], "", "    return 1\n", TEXTS[3], TEXTS[1], "x", "    return xs\n", TEXTS[1]]

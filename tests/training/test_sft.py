@@ -3,7 +3,7 @@ import torch
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
-from rewardranker.models.logprobs import encode_completions, encode_prompts
+from rewardranker.models.tokens import encode_completions, encode_prompts
 from rewardranker.recipe import RFT, SFT
 from rewardranker.training.sft import _loss, train_sft
 

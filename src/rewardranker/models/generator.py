@@ -15,7 +15,7 @@ from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory
 from rewardranker.models.cache import repeat_with_room
 from rewardranker.models.checkpoints import decoding_kernels, load_checkpoint, prefer_fast_kernels
-from rewardranker.models.logprobs import (
+from rewardranker.models.tokens import (
     Tokens,
     context_length,
     encode_completions,

@@ -21,14 +21,8 @@ from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory, read_text
 from rewardranker.models.checkpoints import load_checkpoint, prefer_fast_kernels
 from rewardranker.models.generator import Generator
-from rewardranker.models.logprobs import (
-    Tokens,
-    completion_logprobs,
-    context_length,
-    continuation_states,
-    encode_completions,
-    encode_prompts,
-)
+from rewardranker.models.prefix import completion_logprobs, completion_states
+from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.recipe import Head
 
 _SETTINGS = "rewardranker.json"
@@ -141,15 +135,15 @@ class RewardRanker:
     ) -> Tensor:
         """Raw scores [N] of N completions (eos included) of P prompts; gradients flow.
 
-        Arguments are those of `rewardranker.models.logprobs.continuation_states`.
+        Arguments are those of `rewardranker.models.tokens.completion_logprobs`.
         """
         lengths = torch.tensor([len(row) for row in completions], device=self.model.device)
         if self.head == "likelihood":
             logprobs, _ = completion_logprobs(self.model, prompts, completions, owners)
             return logprobs.sum(1) / lengths
-        states = continuation_states(self.model.base_model, prompts, completions, owners)
-        last = states[torch.arange(len(lengths), device=states.device), lengths]
-        scores: Tensor = self.model.score(last)[:, 0].float()
+        states = completion_states(self.model.base_model, prompts, completions, owners)
+        last = (lengths + 1).cumsum(0) - 1
+        scores: Tensor = self.model.score(states[last])[:, 0].float()
         return scores
 
     @torch.inference_mode()

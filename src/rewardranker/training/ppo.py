@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
-from rewardranker.models.logprobs import completion_logprobs, continuation_states
+from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import PPO
@@ -48,9 +49,9 @@ class _Critic:
     def values(self, batch: "_Batch") -> Tensor:
         """[N, T]: the value before each token of the completions is chosen."""
         shortened = [row[:-1] for row in batch.completions]
-        states = continuation_states(self.backbone, batch.prompts, shortened, batch.owners)
-        values: Tensor = self.head(states)[..., 0]
-        return values
+        states = completion_states(self.backbone, batch.prompts, shortened, batch.owners)
+        values = self.head(states)[:, 0].split([len(row) for row in batch.completions])
+        return pad_sequence(list(values), batch_first=True)
 
 
 @dataclass(frozen=True, slots=True)

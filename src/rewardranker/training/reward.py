@@ -14,8 +14,8 @@ from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import Floats, bootstrap_ci, ece, pair_counts_of_sides, reliability
 from rewardranker.models.generator import Generator
-from rewardranker.models.logprobs import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.models.ranker import Calibration, RewardRanker
+from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import Reward
 from rewardranker.training.batches import batches

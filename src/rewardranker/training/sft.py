@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
-from rewardranker.models.logprobs import Tokens, context_length, encode_completions, encode_prompts, pad_right
+from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts, pad_right
 from rewardranker.recipe import SFT
 from rewardranker.training.batches import batches
 from rewardranker.training.losses import weighted_cross_entropy
