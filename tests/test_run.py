@@ -7,7 +7,7 @@ import pytest
 
 from rewardranker.errors import UserError
 from rewardranker.recipe import load_recipe
-from rewardranker.run import Cost, Run, Stage, environment, seed_for
+from rewardranker.run import Checkpoint, Cost, Run, Stage, environment, seed_for
 
 
 class Worker:
@@ -16,14 +16,14 @@ class Worker:
     def __init__(self, text: str = "x") -> None:
         self.text, self.calls = text, 0
 
-    def __call__(self, folder: Path, cost: Cost) -> None:
+    def __call__(self, folder: Path, cost: Cost, _: Checkpoint) -> None:
         self.calls += 1
         cost.tokens += 7
         cost.executions += 3
         (folder / "out.txt").write_text(self.text)
 
 
-def fails(folder: Path, cost: Cost) -> None:
+def fails(folder: Path, cost: Cost, _: Checkpoint) -> None:
     (folder / "out.txt").write_text("half")
     raise RuntimeError("killed in the middle")
 
@@ -38,7 +38,7 @@ def test_a_stage_is_done_only_when_its_folder_is_in_place(tmp_path: Path) -> Non
     run = Run(tmp_path)
     seen = []
 
-    def work(folder: Path, cost: Cost) -> None:
+    def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
         seen.append((folder, (tmp_path / "a").exists()))
         (folder / "out.txt").write_text("x")
 
@@ -146,7 +146,7 @@ def test_cost_is_added_up_whenever_a_stage_ran(tmp_path: Path) -> None:
 
 
 def test_cpu_seconds_include_finished_children(tmp_path: Path) -> None:
-    def work(folder: Path, cost: Cost) -> None:
+    def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
         spin = "import time\nwhile time.process_time() < 0.3: pass"
         subprocess.run([sys.executable, "-c", spin], check=True)
 
@@ -166,3 +166,44 @@ def test_the_environment_is_written_down() -> None:
     assert found["cores"] >= 1 and found["memory_gb"] > 0
     assert set(found["packages"]) >= {"rewardranker", "torch", "transformers"}
     assert json.loads(json.dumps(found)) == found
+
+
+def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
+        state = checkpoint.load() or {"steps": 0}
+        for step in range(state["steps"], 5):
+            cost.tokens += 1
+            checkpoint.save(lambda done=step + 1: {"steps": done}, now=True)
+            if step == 2 and not state["steps"]:
+                raise RuntimeError("killed in the middle")
+        (folder / "steps.txt").write_text(f"{state['steps']}")
+
+    run = Run(tmp_path)
+    with pytest.raises(RuntimeError):
+        run.stage("a", work, config=1)
+    stage = reopened(run).stage("a", work, config=1)
+    assert (stage.path / "steps.txt").read_text() == "3"
+    assert stage.cost.tokens == 5
+    assert list(tmp_path.glob(".*checkpoint")) == []
+
+
+def test_a_checkpoint_of_another_config_is_not_used(tmp_path: Path) -> None:
+    def killed(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
+        checkpoint.save(lambda: {"steps": 1}, now=True)
+        raise RuntimeError("killed in the middle")
+
+    def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
+        assert checkpoint.load() is None
+
+    run = Run(tmp_path)
+    with pytest.raises(RuntimeError):
+        run.stage("a", killed, config=1)
+    reopened(run).stage("a", work, config=2)
+
+
+def test_checkpoints_are_written_when_it_is_time(tmp_path: Path) -> None:
+    often, seldom = (Checkpoint(tmp_path / f"{s}", Cost(), every_s=s) for s in (0.0, 1e9))
+    for checkpoint in (often, seldom):
+        checkpoint.save(lambda: {"x": 1})
+    assert often.load() == {"x": 1}
+    assert seldom.load() is None

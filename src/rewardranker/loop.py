@@ -38,7 +38,7 @@ from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.split import assign_splits, refuse_evaluation_only
 from rewardranker.recipe import SFT, Recipe, to_toml
-from rewardranker.run import Cost, Run, Stage, environment, seed_for
+from rewardranker.run import Checkpoint, Cost, Run, Stage, environment, seed_for
 from rewardranker.tables import read_table, write_table
 from rewardranker.training.ppo import train_ppo
 from rewardranker.training.reward import train_reward
@@ -86,7 +86,7 @@ class Loop:
         recipe = self.recipe.problems
         seed = seed_for(self.recipe.seed, "problems")
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
             if recipe.micro:
                 problems = micro_problems(recipe.micro, self.recipe.seed)
             else:
@@ -132,10 +132,11 @@ class Loop:
         """Stage A: fine-tune the generator on reference programs, loss on the completion."""
         recipe, seed = self.recipe, seed_for(self.recipe.seed, "sft")
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
             known = _problems(problems)
             generator = self._new_generator([p for p in known if p.split == "reference"], seed)
-            _fine_tune(generator, _references(known, "reference"), recipe.sft, seed, known, folder, cost)
+            examples = _references(known, "reference")
+            _fine_tune(generator, examples, recipe.sft, seed, known, folder, cost, checkpoint)
 
         config = [
             recipe.sft.model_dump(),
@@ -159,9 +160,10 @@ class Loop:
         epochs, seed = self.recipe.evaluation.longer_sft_epochs, seed_for(self.recipe.seed, "sft-longer")
         config = self.recipe.sft.model_copy(update={"epochs": epochs})
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
             generator, known = Generator.from_pretrained(sft.path / "model"), _problems(problems)
-            _fine_tune(generator, _references(known, "reference"), config, seed, known, folder, cost)
+            examples = _references(known, "reference")
+            _fine_tune(generator, examples, config, seed, known, folder, cost, checkpoint)
 
         return self.run.stage(
             "0-sft-longer", work, config=[config.model_dump(), seed], inputs=[sft, problems]
@@ -171,7 +173,7 @@ class Loop:
         """A policy's candidates for the training problems, executed."""
         seed = seed_for(self.recipe.seed, name)
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
             generator = Generator.from_pretrained(policy.path / "model")
             candidates = self._candidates(
                 generator, _training(problems), policy_name, n=n, seed=seed, cost=cost
@@ -193,7 +195,7 @@ class Loop:
         """Stage B: train ranker `i` on everything known so far."""
         recipe, seed = self.recipe.reward, seed_for(self.recipe.seed, f"reward-{i}")
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
             candidates = _candidates_of([sampled])
             training = _training(problems)
             if not mining.solved_and_failed(candidates):
@@ -202,7 +204,11 @@ class Loop:
             for stage in mined:
                 groups += read_table(stage.path / "groups.parquet", PreferenceGroup)
             ranker, report = train_reward(
-                Generator.from_pretrained(start.path / "model"), groups, recipe, seed=seed
+                Generator.from_pretrained(start.path / "model"),
+                groups,
+                recipe,
+                seed=seed,
+                checkpoint=checkpoint,
             )
             cost.tokens += report.pop("tokens")
             ranker.save(folder / "model")
@@ -222,12 +228,12 @@ class Loop:
         """Rejection-sampling fine-tuning: SFT on references and on the candidates that passed."""
         recipe, seed = self.recipe.rft, seed_for(self.recipe.seed, f"rft-{i}")
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
             known = _problems(problems)
             candidates = _candidates_of(sampled)
             examples = rft_examples(known, candidates, recipe.max_per_problem, seed)
             generator = Generator.from_pretrained(sft.path / "model")
-            _fine_tune(generator, examples, recipe, seed, known, folder, cost)
+            _fine_tune(generator, examples, recipe, seed, known, folder, cost, checkpoint)
 
         config = [recipe.model_dump(), seed]
         return self.run.stage(f"{i}-rft", work, config=config, inputs=[sft, problems, *sampled])
@@ -236,7 +242,7 @@ class Loop:
         """Proximal policy optimisation against ranker `i`, with a KL penalty to the policy it starts from."""
         recipe, seed = self.recipe.ppo, seed_for(self.recipe.seed, f"ppo-{i}")
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
             known = _problems(problems)
             checked = [p for p in known if p.split == "development"][: recipe.check_problems]
             policy = Generator.from_pretrained(start.path / "model")
@@ -253,6 +259,7 @@ class Loop:
                 seed=seed,
                 max_new_tokens=self.recipe.sampling.max_new_tokens,
                 pass_rate=pass_rate if checked else None,
+                checkpoint=checkpoint,
             )
             cost.tokens += sum(int(row.get("tokens", 0)) for row in history)
             policy.save(folder / "model")
@@ -266,7 +273,7 @@ class Loop:
         recipe, variant = self.recipe.mining, self.recipe.variant
         seed = seed_for(self.recipe.seed, f"mine-{i}")
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
             training = _training(problems)
             candidates = _candidates_of([new])
             scores = self._score(
@@ -298,7 +305,7 @@ class Loop:
         """Stage E, first half: a policy samples the test problems, everything is executed."""
         recipe, seed = self.recipe.evaluation, seed_for(self.recipe.seed, f"test-{policy.name}")
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
             test = _test(problems)
             generator = Generator.from_pretrained(stage.path / "model")
             candidates = evaluated_candidates(
@@ -329,7 +336,7 @@ class Loop:
         recipe = self.recipe.evaluation
         variant = self.recipe.variant if self.recipe.iterations > 1 else None
 
-        def work(folder: Path, cost: Cost) -> None:
+        def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
             test = _test(problems)
             candidates = [
                 c for _, s in tested for c in read_table(s.path / "candidates.parquet", EvaluatedCandidate)
@@ -464,10 +471,16 @@ def _fine_tune(
     problems: Sequence[Problem],
     folder: Path,
     cost: Cost,
+    checkpoint: Checkpoint,
 ) -> None:
     """Train `generator` on `examples`; write model and learning curve, held-out on development problems."""
     history = train_sft(
-        generator, examples, config, seed=seed, validation=_references(problems, "development")
+        generator,
+        examples,
+        config,
+        seed=seed,
+        validation=_references(problems, "development"),
+        checkpoint=checkpoint,
     )
     cost.tokens += config.epochs * generator.count_tokens(examples)
     generator.save(folder / "model")

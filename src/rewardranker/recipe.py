@@ -114,6 +114,8 @@ class SFT(Section):
     prompt_loss_weight: Fraction = 0.1
     """Weight of the prompt's tokens in the loss beside 1 for the completion's."""
     max_grad_norm: PositiveFloat = 1.0
+    tokens_at_once: Annotated[int, Field(ge=0)] = 0
+    """Most tokens in one forward, padding included: a step's gradient is accumulated; 0: all in one."""
 
 
 class Sampling(Section):
@@ -146,6 +148,14 @@ class Reward(Section):
     validation: Fraction = 0.05
     """Share of the problems held out to measure AUC, pairwise accuracy and calibration."""
     max_grad_norm: PositiveFloat = 1.0
+    tokens_at_once: Annotated[int, Field(ge=0)] = 0
+    """Most tokens in one forward, padding included: a step's gradient is accumulated; 0: all in one."""
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """What a right program's score should lead a wrong one's by."""
+    centering: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the mean squared sum of a pair's scores, which keeps scores near 0 (0.01 is usual)."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after so many epochs without a lower validation loss, and keep the best; 0: train all epochs."""
 
 
 class RFT(SFT):
@@ -184,14 +194,24 @@ class PPO(Section):
     """Lambda of the generalised advantage estimate."""
     kl: Annotated[float, Field(ge=0)] = 0.05
     """Weight of the KL penalty to the SFT policy in the reward."""
+    kl_target: Annotated[float, Field(ge=0)] = 0.0
+    """KL to the SFT policy (nats a completion) that the penalty's weight is adapted to; 0: it stays `kl`."""
     max_kl: PositiveFloat = 6.0
     """Stop when the mean KL to the SFT policy, summed over a completion (nats), exceeds this."""
+    max_update_kl: Annotated[float, Field(ge=0)] = 0.0
+    """Leave out a step whose minibatch has moved further from the policy that sampled it (nats a token,
+    estimated); 0: take all."""
+    max_pass_drop: Annotated[float, Field(ge=0)] = 0.1
+    """Stop as hacking its reward when the measured pass rate has fallen by more than this since the start
+    although the score has risen; 0: go on all the same."""
     reward_clip: PositiveFloat = 5.0
     """Normalised scores are clamped to plus and minus this."""
     missing_eos: float = -1.0
     """Reward, in normalised units, of a rollout that never ended."""
     temperature: PositiveFloat = 1.0
     max_grad_norm: PositiveFloat = 1.0
+    tokens_at_once: Annotated[int, Field(ge=0)] = 0
+    """Most tokens in one forward, padding included: a step's gradient is accumulated; 0: all in one."""
     check_every: PositiveInt = 10
     """Rounds between measurements of the true pass rate on development problems."""
     check_problems: PositiveInt = 64

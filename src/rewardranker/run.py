@@ -1,5 +1,6 @@
 """The run directory: stages in folders, done when renamed into place, found by the hash of what made them."""
 
+import dataclasses
 import fcntl
 import hashlib
 import importlib.metadata
@@ -15,16 +16,18 @@ from typing import Any
 
 from rewardranker import progress
 from rewardranker.errors import UserError
-from rewardranker.files import atomic_directory, write_json
+from rewardranker.files import atomic_directory, atomic_path, write_json
 from rewardranker.recipe import Recipe
 
-_FORMAT = 1
+_SHARE = 50
+"""A checkpoint takes at most about this part of the time."""
+_FORMAT = 2
 """Part of every stage's key: raise it when what a stage writes changes its meaning."""
 
 
 @dataclass
 class Cost:
-    """What a stage spent. Seconds are measured by `Run.stage`; the stage itself counts the rest."""
+    """What a stage spent. Seconds are measured by its `Checkpoint`; the stage itself counts the rest."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -43,6 +46,57 @@ class Stage:
     path: Path
     key: str
     cost: Cost = field(compare=False)
+
+
+class Checkpoint:
+    """What an unfinished stage needs to go on where it was: a file beside the stages, written now and then.
+
+    Args:
+        path: the file; it need not exist.
+        cost: what the stage has spent, which goes on with it.
+        every_s: least seconds between two writes; more where a write takes longer than a fiftieth of that.
+    """
+
+    def __init__(self, path: Path, cost: Cost, every_s: float = 5.0) -> None:
+        self.path, self._cost, self._every_s = path, cost, every_s
+        self._last = self._start = time.monotonic()
+        self._start_cpu = _cpu_seconds()
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved last; None if nothing was. What had been spent is added to the stage's cost."""
+        if not self.path.is_file():
+            return None
+        import torch  # which what only looks at runs does without
+
+        saved = torch.load(self.path, weights_only=True)
+        for name, spent in saved["cost"].items():
+            setattr(self._cost, name, getattr(self._cost, name) + spent)
+        state: dict[str, Any] = saved["state"]
+        return state
+
+    def save(self, state: Callable[[], dict[str, Any]], *, now: bool = False) -> None:
+        """Write what `state` returns, atomically, if it is time; tensors and plain data."""
+        if not now and time.monotonic() - self._last < self._every_s:
+            return
+        import torch
+
+        start = time.monotonic()
+        with atomic_path(self.path) as temporary:
+            torch.save({"state": state(), "cost": vars(self.spent())}, temporary)
+        self._last = time.monotonic()
+        self._every_s = max(self._every_s, _SHARE * (self._last - start))
+
+    def spent(self) -> Cost:
+        """The stage's cost up to now."""
+        return dataclasses.replace(
+            self._cost,
+            wall_s=self._cost.wall_s + time.monotonic() - self._start,
+            cpu_s=self._cost.cpu_s + _cpu_seconds() - self._start_cpu,
+        )
+
+    def remove(self) -> None:
+        """Remove the file: the stage is done."""
+        self.path.unlink(missing_ok=True)
 
 
 class Run:
@@ -74,16 +128,17 @@ class Run:
     def stage(
         self,
         name: str,
-        work: Callable[[Path, Cost], None],
+        work: Callable[[Path, Cost, Checkpoint], None],
         *,
         config: Any,
         inputs: Sequence[Stage] = (),
     ) -> Stage:
-        """Return the finished stage `name`, running `work(folder, cost)` if it isn't there.
+        """Return the finished stage `name`, running `work(folder, cost, checkpoint)` if it isn't there.
 
         Args:
             name: the folder's name.
-            work: writes the stage's artifacts into the folder it gets and counts into `cost`.
+            work: writes the stage's artifacts into the folder it gets, counts into `cost`, and if it is
+                long leaves in `checkpoint` what it needs to go on after it was killed.
             config: everything, JSON-able, that decides the outcome beside `inputs`.
             inputs: the stages whose artifacts `work` reads.
         """
@@ -95,12 +150,12 @@ class Run:
             stage = Stage(name, path, key, Cost(**finished["cost"]))
             progress.console.print(f"[green]✓[/] {name}  [dim]already done ({stage.cost.wall_s:.0f} s)[/]")
         else:
-            cost = Cost()
-            wall, cpu = time.monotonic(), _cpu_seconds()
+            checkpoint = self._checkpoint(name, key, cost := Cost())
             with progress.stage(name), atomic_directory(path) as folder:
-                work(folder, cost)
-                cost.wall_s, cost.cpu_s = time.monotonic() - wall, _cpu_seconds() - cpu
+                work(folder, cost, checkpoint)
+                cost = checkpoint.spent()
                 write_json(folder / "stage.json", {"key": key, "cost": vars(cost)})
+            checkpoint.remove()
             stage = Stage(name, path, key, cost)
             progress.console.print(f"[green]✓[/] {name}  [dim]{cost.wall_s:.0f} s[/]")
         self.stages.append(stage)
@@ -111,6 +166,14 @@ class Run:
         rows = [{"stage": s.name, **vars(s.cost)} for s in self.stages]
         total = {name: sum(vars(s.cost)[name] for s in self.stages) for name in vars(Cost())}
         write_json(self.directory / "cost.json", {"stages": rows, "total": total})
+
+    def _checkpoint(self, name: str, key: str, cost: Cost) -> Checkpoint:
+        """That of the stage made under `key`; those of other recipes' are removed."""
+        path = self.directory / f".{name}.{key}.checkpoint"
+        for other in self.directory.glob(f".{name}.*.checkpoint"):
+            if other != path:
+                other.unlink()
+        return Checkpoint(path, cost)
 
     def _put_in_place(self, path: Path, key: str) -> None:
         """Leave at `path` the stage made under `key`, or nothing."""

@@ -114,14 +114,20 @@ def test_architectures(name) -> None:
     torch.testing.assert_close(found[mask], torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_the_way_follows_the_shapes(model) -> None:
+def test_the_way_follows_the_shapes() -> None:
+    wide = LlamaForCausalLM(
+        LlamaConfig(**SMALL | {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 16})
+    )
+
     def way(prompt, *lengths):
         rows = [[5] * length for length in lengths]
-        return cheapest(model.base_model, [[5] * prompt], rows, [0] * len(rows))
+        return cheapest(wide.base_model, [[5] * prompt], rows, [0] * len(rows))
 
     assert way(40, 8) != "cached"
-    assert way(40, *[2] * 8) == "tree"
-    assert way(4, *[40] * 8) == "naive"
+    assert way(40, *[2, 9] * 8) == "tree"
+    assert way(100, *[300] * 64) == "cached"
+    wide.set_attn_implementation("sdpa")
+    assert way(2, *[500] * 64) != "tree"
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])

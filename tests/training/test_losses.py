@@ -6,10 +6,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special
-from sklearn.metrics import log_loss
 
 from rewardranker.training.losses import (
+    adapted_kl_weight,
     bradley_terry_group,
+    centering_group,
     generalized_advantages,
     kl_k1,
     kl_k3,
@@ -17,7 +18,6 @@ from rewardranker.training.losses import (
     policy_loss,
     token_rewards,
     value_loss,
-    weighted_cross_entropy,
     whiten,
 )
 
@@ -30,15 +30,6 @@ def arrays(seed: int, n: int = 4, length: int = 5, count: int = 3):
     values = [torch.randn(n, length, generator=generator, dtype=torch.float64) for _ in range(count)]
     lengths = torch.randint(1, length + 1, (n,), generator=generator)
     return *values, torch.arange(length) < lengths[:, None]
-
-
-def test_weighted_cross_entropy_is_the_weighted_mean() -> None:
-    torch.manual_seed(0)
-    logits, targets = torch.randn(2, 3, 5), torch.randint(0, 5, (2, 3))
-    weights = torch.tensor([[1.0, 0.1, 0.0], [1.0, 1.0, 0.1]])
-    probabilities = special.softmax(logits.numpy().reshape(6, 5), axis=1)
-    expected = log_loss(targets.flatten(), probabilities, labels=range(5), sample_weight=weights.flatten())
-    assert float(weighted_cross_entropy(logits, targets, weights)) == pytest.approx(expected, rel=1e-5)
 
 
 @given(seeds, st.integers(1, 4), st.integers(1, 4))
@@ -157,3 +148,16 @@ def test_value_loss_equals_a_plain_loop(seed: int) -> None:
         near = min(max(v, o - 0.2), o + 0.2)
         expected += 0.5 * max((v - r) ** 2, (near - r) ** 2)
     assert float(value_loss(values, old, returns, mask, 0.2)) == pytest.approx(expected)
+
+
+def test_the_kl_weight_is_adapted_by_ziegler() -> None:
+    assert adapted_kl_weight(0.1, 6.0, 6.0, 256) == 0.1
+    assert adapted_kl_weight(0.1, 60.0, 6.0, 1000) == pytest.approx(0.1 * (1 + 0.2 * 0.1))
+    assert adapted_kl_weight(0.1, 5.7, 6.0, 1000) == pytest.approx(0.1 * (1 - 0.05 * 0.1))
+
+
+def test_margin_and_centering() -> None:
+    chosen, rejected = torch.tensor([2.0, 1.0]), torch.tensor([0.0])
+    pairs = [math.log1p(math.exp(-(lead - 0.5))) for lead in (2.0, 1.0)]
+    assert float(bradley_terry_group(chosen, rejected, 0.5)) == pytest.approx(sum(pairs) / 2)
+    assert float(centering_group(chosen, rejected)) == pytest.approx((4 + 1) / 2)

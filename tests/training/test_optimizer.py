@@ -12,7 +12,9 @@ def test_one_step_equals_adamw_on_the_clipped_gradient() -> None:
     optimizer = Optimizer(
         [weight, bias], learning_rate=0.1, steps=4, warmup=0.5, weight_decay=0.2, max_grad_norm=1.0
     )
-    norm = optimizer.step((weight * torch.tensor([[30.0, 40.0]])).sum() + 0 * bias.sum())
+    optimizer.accumulate((weight * torch.tensor([[30.0, 0.0]])).sum())
+    optimizer.accumulate((weight * torch.tensor([[0.0, 40.0]])).sum() + 0 * bias.sum())
+    norm = optimizer.step()
     assert norm == pytest.approx(50.0)
     rate = 0.1 / 2  # first of two warmup steps
     expected = torch.tensor([[3.0, 4.0]]) * (1 - rate * 0.2) - rate  # Adam's first step is the sign
@@ -26,7 +28,8 @@ def test_the_rate_rises_and_falls_to_nothing() -> None:
     moves = []
     for _ in range(20):
         before = x.item()
-        optimizer.step(x.sum())  # a constant gradient: Adam moves by the learning rate
+        optimizer.accumulate(x.sum())
+        optimizer.step()  # a constant gradient: Adam moves by the learning rate
         moves.append(before - x.item())
     expected = [min((k + 1) / 4, (1 + math.cos(math.pi * k / 20)) / 2) for k in range(20)]
     assert moves == pytest.approx(expected, abs=1e-4)

@@ -113,3 +113,32 @@ def test_what_cannot_be_done_is_said(policy, ranker, problems) -> None:
     stranger = RewardRanker(ranker.model, train_tokenizer(["other"], 270), "likelihood")
     with pytest.raises(UserError, match="tokenizer"):
         train_ppo(policy, stranger, problems, PPO(), seed=1, max_new_tokens=8)
+
+
+def test_it_stops_when_it_hacks_its_reward(policy, ranker, problems, capsys) -> None:
+    falling = iter([0.6, 0.55, 0.4, 0.1])
+    config = PPO(check_every=2, **QUICK)
+    history = train_ppo(
+        policy, ranker, problems, config, seed=1, max_new_tokens=8, pass_rate=lambda _: next(falling)
+    )
+    assert [row["pass"] for row in history if row["pass"] is not None] == [0.6, 0.55, 0.4]
+    assert "hacks its reward" in history[-1]["stopped"]
+    assert "hacks its reward" in capsys.readouterr().err
+    assert all(row["stopped"] is None for row in history[:-1])
+
+
+def test_the_kl_weight_follows_a_target(policy, ranker, problems) -> None:
+    kl = {}
+    for target in (0.001, 5.0):
+        config = PPO(**QUICK | {"kl_target": target, "samples": 24, "kl": 0.5})
+        kl[target] = train_ppo(policy.copy(), ranker, problems, config, seed=1, max_new_tokens=8)[-1]["kl"]
+    assert kl[0.001] < kl[5.0]
+
+
+def test_steps_that_move_too_far_are_left_out(policy, ranker, problems) -> None:
+    config = PPO(**QUICK | {"max_update_kl": 1e-12, "iterations": 2, "epochs": 2})
+    history = train_ppo(policy, ranker, problems, config, seed=1, max_new_tokens=8)
+    free = train_ppo(
+        policy, ranker, problems, PPO(**QUICK | {"iterations": 2, "epochs": 2}), seed=1, max_new_tokens=8
+    )
+    assert history[0]["approx_kl"] < free[0]["approx_kl"]

@@ -59,7 +59,7 @@ def test_a_step_equals_pairwise_training(generator, groups) -> None:
     ranker = RewardRanker.from_generator(generator, "likelihood", 0)
     weighted = [replace(g, weight=w) for g, w in zip(groups, (1.0, 2.0, 0.5), strict=False)]
     batch, _ = _encode(ranker, weighted)
-    loss = _loss(ranker, batch)
+    loss = _loss(ranker, batch, Reward()) / sum(g.weight for g in batch)
     loss.backward()
     gradient = {k: p.grad.clone() for k, p in ranker.model.named_parameters()}
     ranker.model.zero_grad()

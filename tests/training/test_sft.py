@@ -39,7 +39,7 @@ def test_the_seed_decides_the_result(generator, examples) -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1, 1.0])
-def test_loss_is_the_weighted_mean_over_each_examples_own_tokens(generator, examples, weight) -> None:
+def test_loss_is_weighted_over_each_examples_own_tokens(generator, examples, weight) -> None:
     rows = list(
         zip(
             encode_prompts(generator.tokenizer, [p for p, _ in examples[:2]] + [""]),
@@ -57,7 +57,14 @@ def test_loss_is_the_weighted_mean_over_each_examples_own_tokens(generator, exam
             w = weight if t < len(prompt) else 1.0
             total -= w * float(logprobs[t - 1, ids[t]].detach())
             weights += w
-    assert float(_loss(generator.model, rows, weight).detach()) == pytest.approx(total / weights, rel=1e-5)
+    assert float(_loss(generator.model, rows, weight).detach()) == pytest.approx(total, rel=1e-5)
+    history = train_sft(
+        generator,
+        [(p, c) for p, c in examples[:2]] + [("", "    return 1\n    return 2\n")],
+        SFT(epochs=1, batch_size=3, learning_rate=1e-9, prompt_loss_weight=weight),
+        seed=1,
+    )
+    assert history[0]["loss"] == pytest.approx(total / weights, rel=1e-4)
 
 
 def test_validation_loss_is_a_mean_over_completion_tokens(generator, examples) -> None:
@@ -66,7 +73,7 @@ def test_validation_loss_is_a_mean_over_completion_tokens(generator, examples) -
     prompts = encode_prompts(generator.tokenizer, [p for p, _ in examples])
     completions = encode_completions(generator.tokenizer, [c for _, c in examples])
     whole = float(_loss(generator.model, list(zip(prompts, completions, strict=True)), 0.0).detach())
-    assert row["validation_loss"] == pytest.approx(whole, rel=1e-5)
+    assert row["validation_loss"] == pytest.approx(whole / sum(map(len, completions)), rel=1e-5)
 
 
 def test_rft_is_sft_on_other_examples(generator, examples) -> None:

@@ -9,7 +9,8 @@ Three ways to the same states, to rounding, and the choice between them by what 
   prompt and itself only, and its positions go on from the prompt's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -35,18 +36,23 @@ class Work(NamedTuple):
     """Rows times columns: each goes through every matrix of the model."""
     pairs: int
     """Of a query and a key, in each layer."""
+    passes: int
+    """Times that the layers are gone through."""
 
     def cost(self, module: PreTrainedModel) -> float:
-        """Multiply-adds of a forward; those of attention count for as many as take as long."""
+        """Multiply-adds of a forward; what is no product of matrices counts as those that take as long."""
         config = module.config.get_text_config()
         parameters = sum(p.numel() for p in module.parameters()) - config.vocab_size * config.hidden_size
-        attention = 2 * config.hidden_size * config.num_hidden_layers
-        weight = _ATTENTION[module.device.type == "cuda"]
-        return float(self.tokens * parameters + self.pairs * attention * weight)
+        a_layer = 2 * config.hidden_size * self.pairs * _ATTENTION + _PASS * self.passes
+        return float(self.tokens * parameters + config.num_hidden_layers * a_layer)
 
 
-_ATTENTION = {False: 2.0, True: 1.0}
-"""How many times a multiply-add of attention takes as long as one of a matrix, on a CPU and on a GPU."""
+_ATTENTION = 1.25
+"""Multiply-adds of a matrix that take as long as one of attention; fitted to benchmarks/prefix.py on a CPU."""
+_PASS = 2e8
+"""Going through a layer at all takes as long as so many multiply-adds; likewise."""
+_EAGER_BYTES = 32 << 20
+"""Attention weights of a layer beyond which small models compute them fused too."""
 
 
 def works(
@@ -62,12 +68,13 @@ def works(
         rows[owner] += len(row)
     tree, n = max(rows), len(continuations)
     return {
-        "naive": Work(n * whole, n * whole**2),
+        "naive": Work(n * whole, n * whole**2, 1),
         "cached": Work(
             len(prompts) * prompt + n * longest,
             len(prompts) * prompt**2 + n * longest * (prompt + longest),
+            2,
         ),
-        "tree": Work(len(prompts) * tree, len(prompts) * tree**2),
+        "tree": Work(len(prompts) * tree, len(prompts) * tree**2, 1),
     }
 
 
@@ -179,11 +186,27 @@ def _tree(
     column = torch.arange(wide, device=device)
     seen = (branch[:, None, :] == branch[:, :, None]) | (branch[:, None, :] == 0)
     seen = (seen & (column <= column[:, None]))[:, None]
-    states: Tensor = module(
-        input_ids=tokens, attention_mask=_mask(module, seen), position_ids=position, use_cache=False
-    ).last_hidden_state
+    with _attention_for(module, seen):
+        states: Tensor = module(
+            input_ids=tokens, attention_mask=_mask(module, seen), position_ids=position, use_cache=False
+        ).last_hidden_state
     index = [owner * wide + place for owner, places_ in zip(owners, wanted, strict=True) for place in places_]
     return states.flatten(0, 1).index_select(0, torch.tensor(index, device=device))
+
+
+@contextmanager
+def _attention_for(module: PreTrainedModel, seen: Tensor) -> Iterator[None]:
+    """Have a model that computes attention as plain products not do so where they would leave the cache."""
+    config = module.config.get_text_config()
+    weights = seen.numel() * config.num_attention_heads * module.dtype.itemsize
+    if module.config._attn_implementation != "eager" or weights <= _EAGER_BYTES:
+        yield
+        return
+    module.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        module.set_attn_implementation("eager")
 
 
 def _mask(module: PreTrainedModel, seen: Tensor) -> Tensor:

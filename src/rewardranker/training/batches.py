@@ -21,3 +21,24 @@ def batches(
         found += [bucket[i : i + size] for i in range(0, len(bucket), size)]
     order.shuffle(found)
     return found
+
+
+def parts(items: Sequence[Item], length: Callable[[Item], int], most: int) -> list[list[Item]]:
+    """Cut `items` into runs of at most `most` tokens, each item as long as the run's longest; 0: all in one.
+
+    An item that is longer by itself is a run of its own.
+
+    Example:
+        >>> parts([3, 3, 4, 9], lambda item: item, 8)
+        [[3, 3], [4], [9]]
+    """
+    found: list[list[Item]] = []
+    longest = 0
+    for item in items:
+        longest = max(longest, length(item))
+        if found and (not most or (len(found[-1]) + 1) * longest <= most):
+            found[-1].append(item)
+        else:
+            found.append([item])
+            longest = length(item)
+    return found

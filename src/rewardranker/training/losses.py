@@ -8,29 +8,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of -log p(target): sum(w * nll) / sum(w).
-
-    Args:
-        logits: [N, T, V].
-        targets: [N, T] token ids; those of weight 0 may be anything in 0 .. V - 1.
-        weights: [N, T], not negative, not all 0.
-    """
-    nll = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), reduction="none")
-    return torch.dot(nll, weights.flatten()) / weights.sum()
-
-
-def bradley_terry_group(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Mean over all pairs of -log sigmoid(chosen - rejected).
+def bradley_terry_group(chosen: Tensor, rejected: Tensor, margin: float = 0.0) -> Tensor:
+    """Mean over all pairs of -log sigmoid(chosen - rejected - margin).
 
     Bradley and Terry 1952; all comparisons of one prompt as one element: Ouyang et al. 2022 (InstructGPT),
-    equation 1.
+    equation 1; margin: Touvron et al. 2023 (Llama 2), equation 2.
 
     Args:
         chosen: [A] scores of the right completions of one problem.
         rejected: [B] scores of its wrong completions.
+        margin: what a right one should lead by.
     """
-    return F.softplus(rejected[None, :] - chosen[:, None]).mean()
+    return F.softplus(rejected[None, :] - chosen[:, None] + margin).mean()
+
+
+def centering_group(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Mean over all pairs of (chosen + rejected)^2, which keeps scores near 0 (Eisenstein et al. 2023).
+
+    Arguments as of `bradley_terry_group`.
+    """
+    return (chosen[:, None] + rejected[None, :]).square().mean()
 
 
 def kl_k1(logprobs: Tensor, reference: Tensor) -> Tensor:
@@ -45,6 +42,18 @@ def kl_k3(logprobs: Tensor, reference: Tensor) -> Tensor:
     """exp(-k1) - 1 + k1: unbiased for KL(pi || pi_ref), never negative (any shape). Schulman 2020, k3."""
     k1 = logprobs - reference
     return torch.expm1(-k1) + k1
+
+
+def adapted_kl_weight(weight: float, kl: float, target: float, n: int, horizon: int = 10_000) -> float:
+    """The next weight of the KL penalty: larger if `kl` was above `target`, smaller if below.
+
+    weight * (1 + clip(kl / target - 1, -0.2, 0.2) * n / horizon); Ziegler et al. 2019, section 2.2.
+
+    Args:
+        kl: mean over completions of the last round, summed over tokens (nats).
+        n: completions in that round.
+    """
+    return weight * (1 + min(max(kl / target - 1, -0.2), 0.2) * n / horizon)
 
 
 def whiten(values: Tensor, mask: Tensor) -> Tensor:

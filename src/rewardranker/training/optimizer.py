@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -45,14 +46,31 @@ class Optimizer:
         )
         self._max_grad_norm = max_grad_norm
 
-    def step(self, loss: Tensor) -> float:
-        """Take one step down the gradient of `loss`; returns the gradient's norm before clipping."""
+    def accumulate(self, loss: Tensor) -> None:
+        """Add the gradient of `loss` to that of the next step."""
         loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self) -> float:
+        """Take one step down the accumulated gradient; returns the gradient's norm before clipping."""
         norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._adamw.step()
         self._adamw.zero_grad()
         self._schedule.step()
         return float(norm)
+
+    def drop(self) -> None:
+        """Count a step without taking it: the accumulated gradient is not to be followed."""
+        self._adamw.zero_grad()
+        self._schedule.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on as if nothing had happened."""
+        return {"adamw": self._adamw.state_dict(), "schedule": self._schedule.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self._adamw.load_state_dict(state["adamw"])
+        self._schedule.load_state_dict(state["schedule"])
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,10 @@ from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import PPO
+from rewardranker.run import Checkpoint
+from rewardranker.training.batches import parts
 from rewardranker.training.losses import (
+    adapted_kl_weight,
     generalized_advantages,
     kl_k1,
     kl_k3,
@@ -45,6 +48,13 @@ class _Critic:
 
     def parameters(self) -> list[nn.Parameter]:
         return [*self.backbone.parameters(), *self.head.parameters()]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"backbone": self.backbone.state_dict(), "head": self.head.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.backbone.load_state_dict(state["backbone"])
+        self.head.load_state_dict(state["head"])
 
     def values(self, batch: "_Batch") -> Tensor:
         """[N, T]: the value before each token of the completions is chosen."""
@@ -95,6 +105,7 @@ def train_ppo(
     seed: int,
     max_new_tokens: int,
     pass_rate: Callable[[Generator], float] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, Any]]:
     """Raise the ranker's score of what `policy` samples, in place, while it stays near where it started.
 
@@ -110,9 +121,11 @@ def train_ppo(
         seed: decides prompts, samples and order.
         max_new_tokens: longest completion.
         pass_rate: measures the true pass rate of a policy, every `check_every` rounds, at the start and end.
+        checkpoint: where to go on from if this was begun, and where to leave what is needed for that.
 
     Returns:
-        one row for each number of rounds done, 0 to `iterations` (fewer when KL exceeds `max_kl`). Of the
+        one row for each number of rounds done, 0 to `iterations` (fewer when it was stopped, which the last
+        row's `stopped` tells: KL above `max_kl`, or a score that rises while the pass rate falls). Of the
         round's rollouts: round; score (mean raw score), reward (mean normalised score), kl (mean over
         completions, summed over tokens, nats), entropy (estimate, mean over tokens, nats), length (mean
         tokens), ended (share that ended in time), tokens (computed), pass (None where not measured). Of the
@@ -131,45 +144,148 @@ def train_ppo(
             "[ppo] advantage = 'gae' needs a ranker with the policy's tokenizer, for its critic starts from "
             "the ranker and reads the policy's tokens; train the ranker from this policy, or use 'rloo'"
         )
-    rng = random.Random(f"ppo/{seed}")
-    reference = policy.copy()
-    critic = _Critic(ranker) if config.advantage == "gae" else None
-    together = min(config.prompts, len(problems))
-    steps = config.iterations * config.epochs * -(-together // _prompts_a_step(config))
-    actor_optimizer = _optimizer(list(policy.model.parameters()), config.learning_rate, steps, config)
-    critic_optimizer = (
-        None
-        if critic is None
-        else _optimizer(critic.parameters(), config.critic_learning_rate, steps, config)
-    )
-    history: list[dict[str, Any]] = []
-    left: list[int] = []
+    training = _Training(policy, ranker, problems, config, seed)
+    if checkpoint is not None and (state := checkpoint.load()) is not None:
+        training.load_state_dict(state)
     with progress.task("PPO", total=config.iterations) as bar:
-        for done in range(config.iterations + 1):
-            while len(left) < together:
-                left = [*rng.sample(range(len(problems)), len(problems)), *left]
-            drawn = [problems[left.pop()] for _ in range(together)]
-            rollouts = _roll_out(policy, drawn, config, max_new_tokens, seed=seed * 1_000_003 + done)
-            experience, row = _evaluate(
-                drawn, rollouts, config, policy=policy, reference=reference, ranker=ranker, critic=critic
-            )
-            last = done == config.iterations or row["kl"] > config.max_kl
-            measured = pass_rate is not None and (last or done % config.check_every == 0)
-            row = {"round": done, **row, "pass": pass_rate(policy) if pass_rate and measured else None}
-            history.append(row)
-            if last:
-                break
-            row |= _update(
-                experience,
-                config,
-                rng,
-                policy=policy,
-                critic=critic,
-                actor_optimizer=actor_optimizer,
-                critic_optimizer=critic_optimizer,
-            )
+        bar.advance(training.n_done)
+        while True:
+            if training.experience is None:
+                row = training.roll_out(max_new_tokens)
+                row["stopped"] = row["pass"] = None
+                last = row["round"] == config.iterations or row["kl"] > config.max_kl
+                if pass_rate is not None and (last or row["round"] % config.check_every == 0):
+                    row["pass"] = pass_rate(policy)
+                row["stopped"] = _why_to_stop(training.history, config)
+                if row["stopped"]:
+                    progress.console.print(f"  PPO stopped: {row['stopped']}", markup=False)
+                if last or row["stopped"]:
+                    return training.history
+                if checkpoint is not None:
+                    checkpoint.save(training.state_dict)
+            row = training.update()
             bar.advance(note=f"score {row['score']:.2f}  KL {row['kl']:.2f}")
-    return history
+            if checkpoint is not None:
+                checkpoint.save(training.state_dict)
+
+
+class _Training:
+    """Everything that changes while PPO runs."""
+
+    def __init__(
+        self, policy: Generator, ranker: RewardRanker, problems: Sequence[Problem], config: PPO, seed: int
+    ) -> None:
+        self.policy, self.reference, self.ranker = policy, policy.copy(), ranker
+        self.critic = _Critic(ranker) if config.advantage == "gae" else None
+        self.problems, self.config, self.seed = problems, config, seed
+        self.prompts = min(config.prompts, len(problems))
+        steps = config.iterations * config.epochs * -(-self.prompts // _prompts_a_step(config))
+        self.actor_optimizer = _optimizer(
+            list(policy.model.parameters()), config.learning_rate, steps, config
+        )
+        self.critic_optimizer = (
+            None
+            if self.critic is None
+            else _optimizer(self.critic.parameters(), config.critic_learning_rate, steps, config)
+        )
+        self.rng = random.Random(f"ppo/{seed}")
+        self.kl_weight = config.kl
+        self.history: list[dict[str, Any]] = []
+        self.left: list[int] = []
+        """Problems that were not drawn since all were."""
+        self.experience: _Experience | None = None
+        """Of the round whose update is to come."""
+
+    @property
+    def n_done(self) -> int:
+        """Rounds whose update is done."""
+        return len(self.history) - (self.experience is not None)
+
+    def roll_out(self, max_new_tokens: int) -> dict[str, Any]:
+        """Sample for the next problems and score that; the round's row, which is also in the history."""
+        done = len(self.history)
+        while len(self.left) < self.prompts:
+            self.left = [*self.rng.sample(range(len(self.problems)), len(self.problems)), *self.left]
+        drawn = [self.problems[self.left.pop()] for _ in range(self.prompts)]
+        seed = self.seed * 1_000_003 + done
+        rollouts = _roll_out(self.policy, drawn, self.config, max_new_tokens, seed)
+        self.experience, row = _evaluate(
+            drawn,
+            rollouts,
+            self.config,
+            self.kl_weight,
+            policy=self.policy,
+            reference=self.reference,
+            ranker=self.ranker,
+            critic=self.critic,
+        )
+        self.history.append({"round": done, **row})
+        return self.history[-1]
+
+    def update(self) -> dict[str, Any]:
+        """Learn from what was sampled; the round's row."""
+        assert self.experience is not None
+        row = self.history[-1]
+        row |= _update(
+            self.experience,
+            self.config,
+            self.rng,
+            policy=self.policy,
+            critic=self.critic,
+            actor_optimizer=self.actor_optimizer,
+            critic_optimizer=self.critic_optimizer,
+        )
+        if self.config.kl_target:
+            n = len(self.experience.batch.completions)
+            self.kl_weight = adapted_kl_weight(self.kl_weight, row["kl"], self.config.kl_target, n)
+        self.experience = None
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on as if nothing had happened."""
+        state = {
+            "policy": self.policy.model.state_dict(),
+            "actor_optimizer": self.actor_optimizer.state_dict(),
+            "history": self.history,
+            "left": self.left,
+            "kl_weight": self.kl_weight,
+            "experience": None if self.experience is None else asdict(self.experience),
+            "rng": self.rng.getstate(),
+        }
+        if self.critic is not None and self.critic_optimizer is not None:
+            state["critic"] = self.critic.state_dict()
+            state["critic_optimizer"] = self.critic_optimizer.state_dict()
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self.policy.model.load_state_dict(state["policy"])
+        self.actor_optimizer.load_state_dict(state["actor_optimizer"])
+        if self.critic is not None and self.critic_optimizer is not None:
+            self.critic.load_state_dict(state["critic"])
+            self.critic_optimizer.load_state_dict(state["critic_optimizer"])
+        self.history, self.left, self.kl_weight = state["history"], state["left"], state["kl_weight"]
+        if (experience := state["experience"]) is not None:
+            self.experience = _Experience(**{**experience, "batch": _Batch(**experience["batch"])})
+        self.rng.setstate(state["rng"])
+
+
+def _why_to_stop(history: Sequence[dict[str, Any]], config: PPO) -> str | None:
+    """Why the last round must be the last, as far as what was measured tells; None: it need not."""
+    row = history[-1]
+    if row["kl"] > config.max_kl:
+        return f"its KL to where it started is {row['kl']:.1f} nats, above max_kl = {config.max_kl:g}"
+    measured = [r for r in history if r["pass"] is not None]
+    if row["pass"] is None or not config.max_pass_drop:
+        return None
+    first = measured[0]
+    if row["score"] > first["score"] and row["pass"] < first["pass"] - config.max_pass_drop:
+        return (
+            f"it hacks its reward: the score rose from {first['score']:.2f} to {row['score']:.2f} while "
+            f"the share of programs that pass fell from {first['pass']:.2f} to {row['pass']:.2f}; raise "
+            "ppo.kl, lower ppo.learning_rate, or train the ranker on more problems"
+        )
+    return None
 
 
 def _prompts_a_step(config: PPO) -> int:
@@ -209,6 +325,7 @@ def _evaluate(
     problems: Sequence[Problem],
     rollouts: Sequence[Rollout],
     config: PPO,
+    kl_weight: float,
     *,
     policy: Generator,
     reference: Generator,
@@ -238,10 +355,10 @@ def _evaluate(
     values = returns = None
     if critic is not None:
         values = critic.values(batch)
-        rewards = token_rewards(scores, kl, mask, config.kl)
+        rewards = token_rewards(scores, kl, mask, kl_weight)
         advantages, returns = generalized_advantages(rewards, values, mask, config.gamma, config.lam)
     else:
-        total = (scores - config.kl * kl.sum(1)).view(len(numbers), config.samples)
+        total = (scores - kl_weight * kl.sum(1)).view(len(numbers), config.samples)
         advantages = leave_one_out_advantages(total).view(-1, 1) * mask
     tokens = int(mask.sum())
     row = {
@@ -275,29 +392,43 @@ def _update(
     that every token of the round counts alike.
     """
     count, minibatch = len(experience.batch.prompts), _prompts_a_step(config)
-    tokens = int(experience.mask.sum())
+    lengths = experience.mask.sum(1)
+    tokens = int(lengths.sum())
     per_step = tokens / -(-count // minibatch)
-    clipped, shift, value = 0.0, 0.0, 0.0
+    prompt_tokens = [len(prompt) for prompt in experience.batch.prompts]
+    for owner, length in zip(experience.batch.owners, lengths.tolist(), strict=True):
+        prompt_tokens[owner] += length
+    clipped, shift, value, seen = 0.0, 0.0, 0.0, 0
     for _ in range(config.epochs):
         order = rng.sample(range(count), count)
         for start in range(0, count, minibatch):
-            batch, rows = experience.batch.take(order[start : start + minibatch])
-            new, mask = completion_logprobs(
-                policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
-            )
-            wide = mask.shape[1]
-            old, advantages = experience.old[rows, :wide], experience.advantages[rows, :wide]
-            loss, outside = policy_loss(new, old, advantages, mask, config.clip)
-            actor_optimizer.step(loss / per_step)
-            clipped += float(outside)
-            shift += float((kl_k3(old, new.detach()) * mask).sum())
-            if critic is not None and critic_optimizer is not None:
-                assert experience.values is not None and experience.returns is not None
-                estimate, target = experience.values[rows, :wide], experience.returns[rows, :wide]
-                loss = value_loss(critic.values(batch), estimate, target, mask, config.value_clip)
-                critic_optimizer.step(config.value_weight * loss / per_step)
-                value += float(loss.detach())
-    seen = tokens * config.epochs
+            step_shift, step_seen = 0.0, 0
+            step = order[start : start + minibatch]
+            for part in parts(step, prompt_tokens.__getitem__, config.tokens_at_once):
+                batch, rows = experience.batch.take(part)
+                new, mask = completion_logprobs(
+                    policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
+                )
+                wide = mask.shape[1]
+                old, advantages = experience.old[rows, :wide], experience.advantages[rows, :wide]
+                loss, outside = policy_loss(new, old, advantages, mask, config.clip)
+                actor_optimizer.accumulate(loss / per_step)
+                clipped += float(outside)
+                step_shift += float((kl_k3(old, new.detach()) * mask).sum())
+                step_seen += int(mask.sum())
+                if critic is not None and critic_optimizer is not None:
+                    assert experience.values is not None and experience.returns is not None
+                    estimate, target = experience.values[rows, :wide], experience.returns[rows, :wide]
+                    loss = value_loss(critic.values(batch), estimate, target, mask, config.value_clip)
+                    critic_optimizer.accumulate(config.value_weight * loss / per_step)
+                    value += float(loss.detach())
+            shift, seen = shift + step_shift, seen + step_seen
+            if config.max_update_kl and step_shift > config.max_update_kl * step_seen:
+                actor_optimizer.drop()
+            else:
+                actor_optimizer.step()
+            if critic_optimizer is not None:
+                critic_optimizer.step()
     return {
         "clip_fraction": clipped / seen,
         "approx_kl": shift / seen,

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import Floats, bootstrap_ci, ece, pair_counts_of_sides, reliability
 from rewardranker.models.generator import Generator
@@ -18,10 +17,10 @@ from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import Reward
-from rewardranker.training.batches import batches
+from rewardranker.run import Checkpoint
 from rewardranker.training.calibration import cross_fitted_probabilities, fit_platt
-from rewardranker.training.losses import bradley_terry_group
-from rewardranker.training.optimizer import Optimizer, dropout_seed
+from rewardranker.training.epochs import train_epochs
+from rewardranker.training.losses import bradley_terry_group, centering_group
 
 _NORMALISE_ON = 4096
 """Training completions whose scores' mean and deviation are kept for PPO."""
@@ -38,12 +37,17 @@ class _Group:
     weight: float
 
     @property
-    def length(self) -> int:
-        return len(self.prompt) + max(map(len, self.chosen + self.rejected))
+    def tokens(self) -> int:
+        return len(self.prompt) + sum(map(len, self.chosen + self.rejected))
 
 
 def train_reward(
-    start: Generator | RewardRanker, groups: Sequence[PreferenceGroup], config: Reward, *, seed: int
+    start: Generator | RewardRanker,
+    groups: Sequence[PreferenceGroup],
+    config: Reward,
+    *,
+    seed: int,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[RewardRanker, dict[str, Any]]:
     """Train a ranker with the Bradley-Terry loss on all pairs of each group.
 
@@ -57,6 +61,7 @@ def train_reward(
         groups: what is compared; groups without a right or without a wrong completion are left out.
         config: head, sizes and rates. A ranker as `start` must have the same head.
         seed: decides the split, the order, the draws, dropout and a new scalar head.
+        checkpoint: where to go on from if this was begun, and where to leave what is needed for that.
 
     Returns:
         the ranker, and a report: history (a row an epoch: epoch, loss and, where there are validation
@@ -79,7 +84,23 @@ def train_reward(
         ranker = RewardRanker.from_generator(start, config.head, seed)
     usable, left_out = _encode(ranker, groups)
     train, validation = _split(usable, config.validation, random.Random(f"split/{seed}"))
-    history, tokens = _fit(ranker, train, validation, config, seed)
+    order = random.Random(f"order/{seed}")
+    history, tokens = train_epochs(
+        ranker.model,
+        train,
+        lambda batch: _loss(ranker, batch, config),
+        config,
+        name="ranker",
+        seed=seed,
+        order=order,
+        batch_size=config.groups_per_batch,
+        weight=lambda group: group.weight,
+        tokens=lambda group: group.tokens,
+        draw=lambda group: _draw(group, config.max_per_side, order),
+        validate=(lambda: _validate(ranker, validation, config)) if validation else None,
+        patience=config.patience if validation else 0,
+        checkpoint=checkpoint,
+    )
     report: dict[str, Any] = {
         "history": history,
         "train_problems": len({g.problem_id for g in train}),
@@ -129,40 +150,6 @@ def _split(groups: list[_Group], share: float, rng: random.Random) -> tuple[list
     )
 
 
-def _fit(
-    ranker: RewardRanker, train: list[_Group], validation: list[_Group], config: Reward, seed: int
-) -> tuple[list[dict[str, float]], int]:
-    """Train in place; returns the history and the number of tokens computed."""
-    order = random.Random(f"order/{seed}")
-    steps = config.epochs * math.ceil(len(train) / config.groups_per_batch)
-    optimizer = Optimizer(
-        ranker.model.parameters(),
-        learning_rate=config.learning_rate,
-        steps=steps,
-        warmup=config.warmup,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-    )
-    history, tokens = [], 0
-    with progress.task("ranker", total=steps) as bar, dropout_seed(seed):
-        for epoch in range(1, config.epochs + 1):
-            ranker.model.train()
-            losses = []
-            for batch in batches(train, config.groups_per_batch, lambda group: group.length, order):
-                drawn = [_draw(group, config.max_per_side, order) for group in batch]
-                loss = _loss(ranker, drawn)
-                optimizer.step(loss)
-                losses.append(loss.detach())
-                tokens += sum(len(g.prompt) + sum(map(len, g.chosen + g.rejected)) for g in drawn)
-                bar.advance(note=f"loss {loss.item():.3f}")
-            ranker.model.eval()
-            row = {"epoch": float(epoch), "loss": float(torch.stack(losses).mean())}
-            if validation:
-                row |= _validate(ranker, validation, config.groups_per_batch)
-            history.append(row)
-    return history, tokens
-
-
 def _draw(group: _Group, most: int, rng: random.Random) -> _Group:
     chosen, rejected = (
         rows if len(rows) <= most else rng.sample(rows, most) for rows in (group.chosen, group.rejected)
@@ -180,15 +167,20 @@ def _scores(ranker: RewardRanker, batch: Sequence[_Group]) -> list[tuple[Tensor,
     return list(zip(sides[::2], sides[1::2], strict=True))
 
 
-def _loss(ranker: RewardRanker, batch: Sequence[_Group]) -> Tensor:
-    losses = torch.stack([bradley_terry_group(*sides) for sides in _scores(ranker, batch)])
-    weights = losses.new_tensor([g.weight for g in batch])
-    return torch.dot(losses, weights) / weights.sum()
+def _loss(ranker: RewardRanker, batch: Sequence[_Group], config: Reward) -> Tensor:
+    """Sum of the groups' mean pair losses, each times its group's weight."""
+    losses = torch.stack([_group_loss(*sides, config) for sides in _scores(ranker, batch)])
+    return torch.dot(losses, losses.new_tensor([g.weight for g in batch]))
+
+
+def _group_loss(chosen: Tensor, rejected: Tensor, config: Reward) -> Tensor:
+    loss = bradley_terry_group(chosen, rejected, config.margin)
+    return loss + config.centering * centering_group(chosen, rejected) if config.centering else loss
 
 
 @torch.no_grad()
 def _group_scores(ranker: RewardRanker, groups: list[_Group], size: int) -> list[tuple[Tensor, Tensor]]:
-    order = sorted(range(len(groups)), key=lambda i: groups[i].length)
+    order = sorted(range(len(groups)), key=lambda i: groups[i].tokens)
     found: dict[int, tuple[Tensor, Tensor]] = {}
     for start in range(0, len(order), size):
         batch = order[start : start + size]
@@ -200,12 +192,11 @@ def _numpy(scored: list[tuple[Tensor, Tensor]]) -> list[tuple[Floats, Floats]]:
     return [(a.double().numpy(), b.double().numpy()) for a, b in scored]
 
 
-def _validate(ranker: RewardRanker, groups: list[_Group], size: int) -> dict[str, float]:
-    scored = _group_scores(ranker, groups, size)
-    return {
-        "validation_loss": float(torch.stack([bradley_terry_group(*sides) for sides in scored]).mean()),
-        "validation_auc": pair_counts_of_sides(_numpy(scored)).auc,
-    }
+def _validate(ranker: RewardRanker, groups: list[_Group], config: Reward) -> dict[str, float]:
+    with torch.no_grad():
+        scored = _group_scores(ranker, groups, config.groups_per_batch)
+        loss = torch.stack([_group_loss(*sides, config) for sides in scored]).mean()
+    return {"validation_loss": float(loss), "validation_auc": pair_counts_of_sides(_numpy(scored)).auc}
 
 
 def _calibrate(

@@ -1,6 +1,5 @@
 """Stage A: supervised fine-tuning on (prompt, right program)."""
 
-import math
 import random
 from collections.abc import Sequence
 
@@ -8,14 +7,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
+from rewardranker.models.prefix import token_logprobs
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts, pad_right
 from rewardranker.recipe import SFT
-from rewardranker.training.batches import batches
-from rewardranker.training.losses import weighted_cross_entropy
-from rewardranker.training.optimizer import Optimizer, dropout_seed
+from rewardranker.run import Checkpoint
+from rewardranker.training.epochs import train_epochs
 
 
 def train_sft(
@@ -25,8 +23,9 @@ def train_sft(
     *,
     seed: int,
     validation: Sequence[tuple[str, str]] = (),
+    checkpoint: Checkpoint | None = None,
 ) -> list[dict[str, float]]:
-    """Fit `generator` to (prompt, completion) examples, in place.
+    """Fit `generator` to (prompt, completion) examples, in place; go on from `checkpoint` if it was begun.
 
     Returns:
         one row an epoch: epoch from 1, loss (mean over the epoch's batches of the weighted loss that is
@@ -42,31 +41,21 @@ def train_sft(
         )
     rows = _encode(generator, examples)
     held_out = _encode(generator, validation)
-    model, order = generator.model, random.Random(seed)
-    steps = config.epochs * math.ceil(len(rows) / config.batch_size)
-    optimizer = Optimizer(
-        model.parameters(),
-        learning_rate=config.learning_rate,
-        steps=steps,
-        warmup=config.warmup,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
+    model = generator.model
+    history, _ = train_epochs(
+        model,
+        rows,
+        lambda batch: _loss(model, batch, config.prompt_loss_weight),
+        config,
+        name="SFT",
+        seed=seed,
+        order=random.Random(seed),
+        batch_size=config.batch_size,
+        weight=lambda row: len(row[1]) + config.prompt_loss_weight * (len(row[0]) - 1),
+        tokens=lambda row: len(row[0]) + len(row[1]),
+        validate=(lambda: _validate(model, held_out, config.batch_size)) if held_out else None,
+        checkpoint=checkpoint,
     )
-    history = []
-    with progress.task("SFT", total=steps) as bar, dropout_seed(seed):
-        for epoch in range(1, config.epochs + 1):
-            model.train()
-            losses = []
-            for batch in batches(rows, config.batch_size, lambda row: len(row[0]) + len(row[1]), order):
-                loss = _loss(model, batch, config.prompt_loss_weight)
-                optimizer.step(loss)
-                losses.append(loss.detach())
-                bar.advance(note=f"loss {loss.item():.3f}")
-            model.eval()
-            row = {"epoch": float(epoch), "loss": float(torch.stack(losses).mean())}
-            if held_out:
-                row["validation_loss"] = _validation_loss(model, held_out, config.batch_size)
-            history.append(row)
     return history
 
 
@@ -85,21 +74,22 @@ def _encode(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[t
 
 
 def _loss(model: PreTrainedModel, batch: list[tuple[Tokens, Tokens]], prompt_weight: float) -> Tensor:
-    """Weighted mean negative log-likelihood of the batch's tokens."""
+    """Negative log-likelihood of the batch's tokens, summed with their weights."""
     # Padding on the right needs no attention mask: under the causal mask no token sees it.
     tokens, mask = pad_right([p + c for p, c in batch], 0, model.device)
     starts = torch.tensor([len(p) for p, _ in batch], device=model.device)
     column = torch.arange(1, tokens.shape[1], device=model.device)
-    weights = torch.where(column < starts[:, None], prompt_weight, 1.0) * mask[:, 1:]
-    logits = model(input_ids=tokens[:, :-1], use_cache=False).logits
-    return weighted_cross_entropy(logits, tokens[:, 1:], weights)
+    weights = (torch.where(column < starts[:, None], prompt_weight, 1.0) * mask[:, 1:]).flatten()
+    states = model.base_model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
+    counted = weights.nonzero()[:, 0]  # what counts nothing needs no logits
+    logprobs = token_logprobs(
+        model.get_output_embeddings(), states.flatten(0, 1)[counted], tokens[:, 1:].flatten()[counted]
+    )
+    return -torch.dot(logprobs, weights[counted])
 
 
 @torch.no_grad()
-def _validation_loss(model: PreTrainedModel, rows: list[tuple[Tokens, Tokens]], size: int) -> float:
+def _validate(model: PreTrainedModel, rows: list[tuple[Tokens, Tokens]], size: int) -> dict[str, float]:
     """Mean negative log-likelihood of a completion token over all of `rows`, nats."""
-    total = 0.0
-    for start in range(0, len(rows), size):
-        batch = rows[start : start + size]
-        total += float(_loss(model, batch, 0.0)) * sum(len(c) for _, c in batch)
-    return total / sum(len(c) for _, c in rows)
+    total = sum(float(_loss(model, rows[i : i + size], 0.0)) for i in range(0, len(rows), size))
+    return {"validation_loss": total / sum(len(c) for _, c in rows)}

@@ -1,0 +1,132 @@
+"""The loop that SFT, RFT and the ranker share: epochs of batches; it goes on where it was killed."""
+
+import math
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from rewardranker import progress
+from rewardranker.recipe import SFT, Reward
+from rewardranker.run import Checkpoint
+from rewardranker.training.batches import batches, parts
+from rewardranker.training.optimizer import Optimizer, dropout_seed
+
+Item = TypeVar("Item")
+
+
+def train_epochs(
+    model: nn.Module,
+    items: Sequence[Item],
+    loss: Callable[[list[Item]], Tensor],
+    settings: SFT | Reward,
+    *,
+    name: str,
+    seed: int,
+    order: random.Random,
+    batch_size: int,
+    weight: Callable[[Item], float],
+    tokens: Callable[[Item], int],
+    draw: Callable[[Item], Item] = lambda item: item,
+    validate: Callable[[], dict[str, float]] | None = None,
+    patience: int = 0,
+    checkpoint: Checkpoint | None = None,
+) -> tuple[list[dict[str, float]], int]:
+    """Train `model` in place.
+
+    A step's gradient is that of the sum of its items' losses over the sum of their weights, whether they are
+    computed together or in parts of at most `settings.tokens_at_once` tokens.
+
+    Args:
+        model: its parameters that require gradients are trained.
+        loss: sum over some items of a batch, each times its weight.
+        name: shown beside the progress.
+        seed: decides dropout.
+        order: decides the order, and draws.
+        weight: of an item.
+        tokens: of an item, computed in a forward.
+        draw: what of an item is looked at, anew each epoch.
+        validate: measures, after each epoch.
+        patience: stop after so many epochs without a lower `validation_loss`, and go back to the best; 0: no.
+        checkpoint: where to go on from, and where to leave what is needed for that.
+
+    Returns:
+        a row an epoch: epoch from 1, loss (mean over its steps), and what `validate` measured; and the
+        number of tokens computed.
+    """
+    steps = settings.epochs * math.ceil(len(items) / batch_size)
+    optimizer = Optimizer(
+        model.parameters(),
+        learning_rate=settings.learning_rate,
+        steps=steps,
+        warmup=settings.warmup,
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+    )
+    history: list[dict[str, float]] = []
+    losses: list[Tensor] = []
+    best: dict[str, Tensor] | None = None
+    n_tokens = n_done = 0  # steps of this epoch
+    epoch_order = order.getstate()
+
+    with progress.task(name, total=steps) as bar, dropout_seed(seed):
+        if checkpoint is not None and (state := checkpoint.load()) is not None:
+            model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
+            history, losses, best = state["history"], list(state["losses"]), state["best"]
+            n_tokens, n_done, epoch_order = state["tokens"], state["done"], state["epoch_order"]
+            torch.set_rng_state(state["dropout"])
+            bar.advance(len(history) * math.ceil(len(items) / batch_size) + n_done)
+
+        def save() -> dict[str, Any]:
+            return {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "history": history,
+                "losses": torch.stack(losses) if losses else torch.empty(0),
+                "best": best,
+                "tokens": n_tokens,
+                "done": n_done,
+                "epoch_order": epoch_order,
+                "order": order.getstate(),
+                "dropout": torch.get_rng_state(),
+            }
+
+        while len(history) < settings.epochs:
+            model.train()
+            order.setstate(epoch_order)
+            planned = batches(items, batch_size, tokens, order)
+            if n_done:
+                assert state is not None
+                order.setstate(state["order"])
+            for batch in planned[n_done:]:
+                drawn = [draw(item) for item in batch]
+                total = sum(map(weight, drawn))
+                step_loss = torch.zeros((), device=next(model.parameters()).device)
+                for part in parts(drawn, tokens, settings.tokens_at_once):
+                    part_loss = loss(part) / total
+                    optimizer.accumulate(part_loss)
+                    step_loss += part_loss.detach()
+                optimizer.step()
+                losses.append(step_loss)
+                n_tokens += sum(map(tokens, drawn))
+                n_done += 1
+                bar.advance(note=f"loss {float(step_loss):.3f}")
+                if checkpoint is not None:
+                    checkpoint.save(save)
+            model.eval()
+            row = {"epoch": len(history) + 1.0, "loss": float(torch.stack(losses).mean())}
+            row |= validate() if validate is not None else {}
+            history.append(row)
+            losses, n_done, epoch_order = [], 0, order.getstate()
+            if patience:
+                lowest = min(range(len(history)), key=lambda i: history[i]["validation_loss"])
+                if lowest == len(history) - 1:
+                    best = {key: value.detach().clone() for key, value in model.state_dict().items()}
+                elif len(history) - 1 - lowest >= patience:
+                    break
+    if best is not None:
+        model.load_state_dict(best)
+    return history, n_tokens

@@ -1,0 +1,147 @@
+"""Training that was killed goes on as if it had not been, bit by bit; parts of a batch add up."""
+
+import pytest
+import torch
+
+from rewardranker.models.ranker import RewardRanker
+from rewardranker.recipe import PPO, SFT, Reward
+from rewardranker.run import Checkpoint, Cost
+from rewardranker.training.ppo import train_ppo
+from rewardranker.training.reward import train_reward
+from rewardranker.training.sft import train_sft
+
+
+class KilledError(Exception):
+    pass
+
+
+class Mortal(Checkpoint):
+    """Saves whenever it can, and kills its process's training after the n-th time."""
+
+    def __init__(self, path, n):
+        super().__init__(path, Cost(), every_s=0.0)
+        self.n = n
+
+    def save(self, state, *, now=False):
+        super().save(state, now=now)
+        self.n -= 1
+        if self.n == 0:
+            raise KilledError
+
+
+def with_kills(train, path, every):
+    """What `train(checkpoint)` returns when it is killed again and again; and how often it was."""
+    kills = 0
+    while True:
+        try:
+            return train(Mortal(path, every)), kills
+        except KilledError:
+            kills += 1
+
+
+def sft(generator, examples):
+    config = SFT(epochs=3, batch_size=4, learning_rate=5e-3)
+
+    def train(checkpoint):
+        trained = generator.copy()
+        trained.model.config.attention_dropout = 0.2
+        for layer in trained.model.model.layers:
+            layer.self_attn.attention_dropout = 0.2
+        history = train_sft(trained, examples, config, seed=1, validation=examples, checkpoint=checkpoint)
+        return history, trained.model.state_dict()
+
+    return train
+
+
+def reward(generator, groups, **settings):
+    config = Reward(
+        epochs=4, groups_per_batch=3, max_per_side=1, learning_rate=5e-3, validation=0.3, **settings
+    )
+
+    def train(checkpoint):
+        ranker, report = train_reward(generator, groups, config, seed=1, checkpoint=checkpoint)
+        return report, ranker.model.state_dict()
+
+    return train
+
+
+def ppo(generator, groups, problems, advantage):
+    ranker = RewardRanker.from_generator(generator, "likelihood", 0)
+    config = PPO(
+        advantage=advantage,
+        iterations=3,
+        prompts=6,
+        samples=3,
+        minibatch=9,
+        learning_rate=1e-3,
+        kl_target=0.01,
+    )
+
+    def train(checkpoint):
+        policy = generator.copy()
+        history = train_ppo(
+            policy,
+            ranker,
+            problems,
+            config,
+            seed=1,
+            max_new_tokens=6,
+            pass_rate=lambda _: 0.5,
+            checkpoint=checkpoint,
+        )
+        return history, policy.model.state_dict()
+
+    return train
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward", "reward, early stop", "ppo, gae", "ppo, rloo"])
+@pytest.mark.parametrize("every", [1, 3])
+def test_killed_training_equals_training_in_one_go(
+    generator, examples, groups, problems, tmp_path, stage, every
+) -> None:
+    train = {
+        "sft": lambda: sft(generator, examples),
+        "reward": lambda: reward(generator, groups),
+        "reward, early stop": lambda: reward(generator, groups, patience=1),
+        "ppo, gae": lambda: ppo(generator, groups, problems, "gae"),
+        "ppo, rloo": lambda: ppo(generator, groups, problems, "rloo"),
+    }[stage]()
+    told, weights = train(None)
+    # One that dies at its first checkpoint each time would never get further than the first two.
+    (told_again, weights_again), kills = with_kills(train, tmp_path / "checkpoint", every)
+    assert kills > 1
+    assert told_again == told
+    assert weights_again.keys() == weights.keys()
+    assert all(torch.equal(weights[key], weights_again[key]) for key in weights)
+
+
+def test_early_stop_keeps_the_best(generator, groups) -> None:
+    report, weights = reward(generator, groups, patience=1)(None)
+    losses = [row["validation_loss"] for row in report["history"]]
+    lowest = losses.index(min(losses))
+    assert len(losses) in (4, lowest + 2)
+    until = Reward(epochs=4, groups_per_batch=3, max_per_side=1, learning_rate=5e-3, validation=0.3)
+    if lowest < len(losses) - 1:
+        other, _ = train_reward(generator, groups, until, seed=1)
+        assert not all(torch.equal(weights[k], v) for k, v in other.model.state_dict().items())
+
+
+@pytest.mark.parametrize("tokens", [1, 60])
+def test_parts_of_a_batch_add_up(generator, examples, groups, problems, tokens) -> None:
+    def trained(tokens_at_once):
+        generators = generator.copy()
+        train_sft(
+            generators,
+            examples,
+            SFT(epochs=1, batch_size=5, learning_rate=1e-3, tokens_at_once=tokens_at_once),
+            seed=1,
+        )
+        config = Reward(epochs=1, groups_per_batch=5, learning_rate=1e-3, tokens_at_once=tokens_at_once)
+        ranker, _ = train_reward(generators, groups, config, seed=1)
+        steps = PPO(iterations=1, prompts=6, samples=3, minibatch=9, tokens_at_once=tokens_at_once)
+        policy = generators.copy()
+        train_ppo(policy, ranker, problems, steps, seed=1, max_new_tokens=6)
+        return [*generators.model.parameters(), *ranker.model.parameters(), *policy.model.parameters()]
+
+    for one, other in zip(trained(0), trained(tokens), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)
