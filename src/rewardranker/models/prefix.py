@@ -48,7 +48,7 @@ class Work(NamedTuple):
 
 
 _ATTENTION = 1.25
-"""Multiply-adds of a matrix that take as long as one of attention; fitted to benchmarks/prefix.py on a CPU."""
+"""Multiply-adds of a matrix that take as long as one of attention; fitted to benchmarks/prefix.py, on CPU."""
 _PASS = 2e8
 """Going through a layer at all takes as long as so many multiply-adds; likewise."""
 _EAGER_BYTES = 32 << 20
