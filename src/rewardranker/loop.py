@@ -211,7 +211,7 @@ class Loop:
                 checkpoint=checkpoint,
             )
             cost.tokens += report.pop("tokens")
-            ranker.save(folder / "model")
+            ranker.save(folder / "model", report)
             write_json(folder / "report.json", report)
 
         inputs = [start, problems, sampled, *mined]

@@ -12,7 +12,7 @@ from rewardranker.errors import UserError
 
 Align = Literal["ppo", "rft", "rft+ppo"]
 Variant = Literal["selftraining", "hardnegatives", "random", "fresh"]
-Head = Literal["likelihood", "scalar"]
+Head = Literal["likelihood", "scalar", "scalar-mean"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -134,7 +134,7 @@ class Reward(Section):
 
     head: Head = "likelihood"
     """likelihood: score = mean log-probability of the program under the ranker's own weights.
-    scalar: the paper's, a linear head on the last token."""
+    scalar: the paper's, a linear head on the last token. scalar-mean: its mean over the program's tokens."""
     start: Literal["sft", "aligned"] = "sft"
     """Which policy's weights rankers after the first start from (the first always from the SFT's)."""
     epochs: PositiveInt = 2
@@ -154,8 +154,17 @@ class Reward(Section):
     """What a right program's score should lead a wrong one's by."""
     centering: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the mean squared sum of a pair's scores, which keeps scores near 0 (0.01 is usual)."""
+    lm_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of an auxiliary language-model loss on right programs, which keeps scalar heads from forgetting
+    what the generator knows; for models whose input and output embeddings are tied."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after so many epochs without a lower validation loss, and keep the best; 0: train all epochs."""
+
+    @model_validator(mode="after")
+    def _auxiliary(self) -> "Reward":
+        if self.lm_weight and self.head == "likelihood":
+            raise ValueError("lm_weight is for scalar heads: the likelihood head is a language model's own")
+        return self
 
 
 class RFT(SFT):

@@ -15,7 +15,7 @@ PROMPTS = [TEXTS[0]] * 4 + [TEXTS[2]] * 3 + ["def f(xs):\n"] + [TEXTS[0]]
 COMPLETIONS = [TEXTS[1], TEXTS[3], "", "    return 1\n", TEXTS[3], TEXTS[1], "x", "    return xs\n", TEXTS[1]]
 
 
-@pytest.fixture(params=["likelihood", "scalar"])
+@pytest.fixture(params=["likelihood", "scalar", "scalar-mean"])
 def ranker(request, tokenizer) -> RewardRanker:
     generator = Generator(make_model(tokenizer, sharp=3.0), tokenizer)
     return RewardRanker.from_generator(generator, request.param, seed=1)
@@ -32,10 +32,15 @@ def sequences(ranker: RewardRanker) -> list[tuple[list[int], list[int]]]:
 def test_scores_are_what_the_definition_says(ranker) -> None:
     if ranker.head == "likelihood":
         expected = [float(naive_logprobs(ranker.model, p, c).detach().mean()) for p, c in sequences(ranker)]
-    else:  # the last token's logit, one sequence at a time
+    elif ranker.head == "scalar":  # the last token's logit, one sequence at a time
         expected = [
             float(ranker.model(input_ids=torch.tensor([p + c])).logits.detach()) for p, c in sequences(ranker)
         ]
+    else:
+        expected = []
+        for p, c in sequences(ranker):
+            states = ranker.model.base_model(input_ids=torch.tensor([p + c])).last_hidden_state[0]
+            expected.append(float(ranker.model.score(states[len(p) :]).mean().detach()))
     scores = ranker.score(PROMPTS, COMPLETIONS)
     assert scores.dtype == np.float64
     np.testing.assert_allclose(scores, expected, atol=1e-5)
@@ -62,6 +67,8 @@ def test_plain_transformers_gives_the_same_scores_on_either_padding_side(ranker,
         model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "ranker")
         assert model.config.num_labels == 1
         found = model(**batch).logits[:, 0]
+    elif ranker.head == "scalar-mean":
+        pytest.skip("the head of plain transformers reads the last token only")
     else:
         model = AutoModelForCausalLM.from_pretrained(tmp_path / "ranker")
         position_ids = (batch["attention_mask"].cumsum(1) - 1).clamp(min=0)
@@ -117,9 +124,37 @@ def test_progress_counts_completions(ranker) -> None:
     assert sum(seen) == len(PROMPTS)
 
 
-def test_what_does_not_fit_is_refused_not_cut(ranker) -> None:
-    with pytest.raises(UserError, match=r"completion 2 of 2.*context of 96"):
-        ranker.score([TEXTS[0], TEXTS[0]], ["    return 1\n", "q" * 95])
+def test_what_does_not_fit_ranks_last_and_is_reported(ranker, capsys) -> None:
+    completions = ["q" * 95, "    return 1\n", "q" * 95, "    return xs\n"]
+    seen: list[int] = []
+    scores = ranker.score([TEXTS[0]] * 4, completions, on_progress=seen.append)
+    assert np.isneginf(scores).tolist() == [True, False, True, False]
+    assert scores[1] == pytest.approx(ranker.score([TEXTS[0]], ["    return 1\n"])[0], abs=1e-5)
+    assert "2 of 4 completions exceed the ranker's context of 96 tokens" in capsys.readouterr().err
+    assert sum(seen) == 4
+    assert [i for i, _ in ranker.rank(TEXTS[0], completions)][2:] == [0, 2]
+    assert ranker.rank(TEXTS[0], completions)[-1][1].probability == 0
+
+
+def test_the_card_says_what_it_is_and_how_good(ranker, tmp_path) -> None:
+    report = {
+        "groups": 12,
+        "train_problems": 9,
+        "validation_problems": 3,
+        "history": [{}] * 2,
+        "auc": 0.91,
+        "pairwise_accuracy": 0.875,
+        "pairwise_accuracy_ci95": [0.8, 0.95],
+        "ece": None,
+    }
+    ranker.save(tmp_path / "told", report)
+    card = (tmp_path / "told" / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "12 groups of right and wrong programs of 9 problems, 2 epochs" in card
+    assert "0.910" in card and "0.800 to 0.950" in card and "calibration error" not in card
+    assert ("AutoModelForSequenceClassification" in card) == (ranker.head == "scalar")
+    ranker.save(tmp_path / "untold")
+    assert "## Training" not in (tmp_path / "untold" / "README.md").read_text()
 
 
 def test_folders_that_hold_no_ranker(generator, ranker, tmp_path) -> None:

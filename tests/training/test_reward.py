@@ -14,7 +14,7 @@ from rewardranker.training.sft import train_sft
 QUICK = {"epochs": 30, "groups_per_batch": 4, "learning_rate": 3e-3, "validation": 0.2}
 
 
-@pytest.fixture(params=["likelihood", "scalar"])
+@pytest.fixture(params=["likelihood", "scalar", "scalar-mean"])
 def head(request) -> str:
     return request.param
 
@@ -129,3 +129,29 @@ def test_likelihood_starts_from_what_the_generator_knows(generator, groups, exam
     ranker = RewardRanker.from_generator(generator, "likelihood", 0)
     for g in groups:
         assert ranker.rank(g.prompt, [*g.rejected, *g.chosen])[0][0] == len(g.rejected)
+
+
+def test_an_auxiliary_language_model_loss(generator, groups) -> None:
+    """It is the mean negative log-likelihood of a token of the right completions."""
+    ranker = RewardRanker.from_generator(generator, "scalar", 0)
+    batch, _ = _encode(ranker, groups[:3])
+    config = Reward(head="scalar", lm_weight=0.5)
+    with torch.no_grad():
+        extra = _loss(ranker, batch, config) - _loss(ranker, batch, Reward(head="scalar"))
+    expected = 0.0
+    for g in batch:
+        logprobs = []
+        for c in g.chosen:
+            states = ranker.model.base_model(input_ids=torch.tensor([g.prompt + c])).last_hidden_state[0]
+            logits = states @ ranker.model.get_input_embeddings().weight.T
+            logprobs += logits.log_softmax(-1)[
+                range(len(g.prompt) - 1, len(g.prompt) + len(c) - 1), c
+            ].tolist()
+        expected -= 0.5 * sum(logprobs) / len(logprobs)
+    assert float(extra) == pytest.approx(expected, rel=1e-4)
+
+
+def test_an_auxiliary_loss_needs_tied_embeddings(generator, groups) -> None:
+    generator.model.config.tie_word_embeddings = False
+    with pytest.raises(UserError, match="lm_weight needs a model whose input and output embeddings are tied"):
+        train_reward(generator, groups, Reward(head="scalar", lm_weight=0.5), seed=1)

@@ -21,6 +21,7 @@ def rank(
     Example: rewardranker rank problems.jsonl samples.jsonl --ranker runs/micro/2-reward/model -o ranked.jsonl
     """
     from collections import Counter
+    from math import isfinite
 
     from rewardranker import progress
     from rewardranker.files import write_jsonl
@@ -37,15 +38,22 @@ def rank(
         raw = model.score(
             [prompts[r["problem_id"]] for r in rows], [r["text"] for r in rows], on_progress=bar.advance
         )
+    probability = model.probability(raw)
+    number = {problem_id: i for i, problem_id in enumerate(dict.fromkeys(r["problem_id"] for r in rows))}
+    order = sorted(range(len(rows)), key=lambda i: (number[rows[i]["problem_id"]], -raw[i]))
     scored = [
-        {**row, "score": float(score), "probability": float(p)}
-        for row, score, p in zip(rows, raw, model.probability(raw), strict=True)
+        {
+            **rows[i],
+            "score": float(raw[i])
+            if isfinite(raw[i])
+            else None,  # None: it does not fit the ranker's context
+            "probability": float(probability[i]),
+        }
+        for i in order
     ]
-    order = {problem_id: i for i, problem_id in enumerate(dict.fromkeys(r["problem_id"] for r in rows))}
-    scored.sort(key=lambda r: (order[r["problem_id"]], -r["score"]))
     place: Counter[str] = Counter()
     for row in scored:
         place[row["problem_id"]] += 1
         row["rank"] = place[row["problem_id"]]
     write_jsonl(out, scored)
-    typer.echo(f"ranked {len(scored)} candidates of {len(order)} problems; wrote {out}", err=True)
+    typer.echo(f"ranked {len(scored)} candidates of {len(number)} problems; wrote {out}", err=True)

@@ -83,7 +83,7 @@ def train_reward(
     texts = [group.prompt + text for group in groups for text in (*group.chosen, *group.rejected)]
     ranker, report = train(_start(generator, config, texts), groups, config.reward, seed=config.seed)
     with atomic_directory(out) as folder:
-        ranker.save(folder)
+        ranker.save(folder, report)
         write_json(folder / "report.json", report)
     typer.echo(json.dumps({k: v for k, v in report.items() if not isinstance(v, list)}, indent=2))
 

@@ -2,9 +2,10 @@
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory, read_text
 from rewardranker.models.checkpoints import load_checkpoint, prefer_fast_kernels
@@ -55,10 +57,11 @@ class RewardRanker:
 
     Args:
         model: a causal language model for head "likelihood"; a sequence classifier with one label whose
-            linear head is named `score`, as the decoders of transformers have it, for "scalar".
+            linear head is named `score`, as the decoders of transformers have it, for the others.
         tokenizer: its tokenizer; pad and eos differ.
         head: "likelihood": the score is the mean log-probability of the completion's tokens, end included,
             under the ranker's own weights. "scalar": a linear head on the last token, the end.
+            "scalar-mean": the mean of a linear head over the completion's tokens, end included.
         calibration: from training.
     """
 
@@ -109,13 +112,17 @@ class RewardRanker:
             head, calibration = settings["head"], Calibration(**settings["calibration"])
         except (json.JSONDecodeError, KeyError, TypeError) as e:
             raise UserError(f"{path / _SETTINGS}: not the settings of a ranker ({e})") from e
-        classes = {"likelihood": AutoModelForCausalLM, "scalar": AutoModelForSequenceClassification}
-        if head not in classes:
-            raise UserError(f"{path / _SETTINGS}: head is {head!r}; expected one of {', '.join(classes)}")
-        return cls(*load_checkpoint(path, classes[head]), head, calibration)
+        if head not in get_args(Head):
+            raise UserError(
+                f"{path / _SETTINGS}: head is {head!r}; expected one of {', '.join(get_args(Head))}"
+            )
+        auto_class = AutoModelForCausalLM if head == "likelihood" else AutoModelForSequenceClassification
+        return cls(*load_checkpoint(path, auto_class), head, calibration)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, report: Mapping[str, Any] | None = None) -> None:
         """Write a Hugging Face model folder with a `rewardranker.json`, atomically; `path` must not exist.
+
+        `report`, as of `train_reward`, is what its model card (README.md) says of it.
 
         Plain transformers loads it: a scalar ranker as `AutoModelForSequenceClassification`, whose one logit
         for the tokens of prompt + completion + eos is the raw score.
@@ -125,6 +132,7 @@ class RewardRanker:
             self.tokenizer.save_pretrained(temporary)
             settings = {"head": self.head, "calibration": asdict(self.calibration)}
             (temporary / _SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            (temporary / "README.md").write_text(model_card(self, report), encoding="utf-8")
 
     def copy(self) -> "RewardRanker":
         """The same ranker with weights of its own."""
@@ -137,13 +145,20 @@ class RewardRanker:
 
         Arguments are those of `rewardranker.models.tokens.completion_logprobs`.
         """
-        lengths = torch.tensor([len(row) for row in completions], device=self.model.device)
         if self.head == "likelihood":
-            logprobs, _ = completion_logprobs(self.model, prompts, completions, owners)
-            return logprobs.sum(1) / lengths
+            logprobs, mask = completion_logprobs(self.model, prompts, completions, owners)
+            return logprobs.sum(1) / mask.sum(1)
         states = completion_states(self.model.base_model, prompts, completions, owners)
-        last = (lengths + 1).cumsum(0) - 1
-        scores: Tensor = self.model.score(states[last])[:, 0].float()
+        return self.pooled(states, [len(row) for row in completions])
+
+    def pooled(self, states: Tensor, lengths: Sequence[int]) -> Tensor:
+        """Raw scores [N] from the states [M, D] of `completion_states`, for completions of `lengths`."""
+        rows = torch.split(states, [1 + length for length in lengths])
+        if self.head == "scalar":
+            rows = tuple(row[-1] for row in rows)
+        else:
+            rows = tuple(row[1:].mean(0) for row in rows)
+        scores: Tensor = self.model.score(torch.stack(rows))[:, 0].float()
         return scores
 
     @torch.inference_mode()
@@ -163,8 +178,8 @@ class RewardRanker:
             batch_size: completions computed together.
             on_progress: called after each batch with the number of completions it settled.
 
-        Raises:
-            UserError: a completion doesn't fit the model's context with its prompt: nothing is cut.
+        A completion that doesn't fit the model's context with its prompt gets -inf, the lowest score there
+        is: nothing is ever cut. How many did not fit is said on the terminal.
         """
         places: dict[str, dict[str, list[int]]] = {}
         for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
@@ -174,14 +189,23 @@ class RewardRanker:
         completion_ids = encode_completions(self.tokenizer, [text for _, text in pairs])
         where = [found for texts in places.values() for found in texts.values()]
         context = context_length(self.model)
-        for (p, _), ids, found in zip(pairs, completion_ids, where, strict=True):
-            if len(prompt_ids[p]) + len(ids) > context:
-                raise UserError(
-                    f"completion {found[0] + 1} of {len(prompts)}: {len(prompt_ids[p])} tokens of prompt and "
-                    f"{len(ids)} of completion exceed the ranker's context of {context}; leave it out"
-                )
-        order = sorted(range(len(pairs)), key=lambda k: (len(prompt_ids[pairs[k][0]]), pairs[k][0]))
-        scores = np.empty(len(prompts))
+        fits = [
+            len(prompt_ids[p]) + len(ids) <= context
+            for (p, _), ids in zip(pairs, completion_ids, strict=True)
+        ]
+        scores = np.full(len(prompts), -np.inf)
+        if not all(fits):
+            left_out = sum(len(found) for found, fit in zip(where, fits, strict=True) if not fit)
+            progress.console.print(
+                f"  {left_out} of {len(prompts)} completions exceed the ranker's context of {context} tokens "
+                "with their prompt: they rank last"
+            )
+            if on_progress is not None:
+                on_progress(left_out)
+        order = sorted(
+            (k for k in range(len(pairs)) if fits[k]),
+            key=lambda k: (len(prompt_ids[pairs[k][0]]), pairs[k][0]),
+        )
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             owners = [pairs[k][0] for k in batch]
@@ -203,10 +227,86 @@ class RewardRanker:
     def rank(self, prompt: str, completions: Sequence[str]) -> list[tuple[int, Score]]:
         """(index, score) of each completion, best first; equal scores keep their order.
 
-        Raises:
-            UserError: a completion doesn't fit the model's context.
+        What doesn't fit the model's context comes last, with a raw score of -inf.
         """
         raw = self.score([prompt] * len(completions), completions)
         probability = self.probability(raw)
         order = sorted(range(len(raw)), key=lambda i: -raw[i])
         return [(i, Score(float(raw[i]), float(probability[i]))) for i in order]
+
+
+_METRICS = {
+    "auc": "AUC, over all pairs of a right and a wrong program of a problem",
+    "pairwise_accuracy": "pairwise accuracy, mean over problems",
+    "ece": "expected calibration error of the probability, cross-fitted",
+}
+_READS = {
+    "likelihood": "the mean log-probability of the program's tokens, end token included, under this model",
+    "scalar": "the one logit at the end token",
+    "scalar-mean": "the mean of the one logit over the program's tokens, end token included",
+}
+
+
+def model_card(ranker: RewardRanker, report: Mapping[str, Any] | None = None) -> str:
+    """What the folder of a ranker says about itself: Markdown with the front matter of model cards.
+
+    Args:
+        ranker: the one in the folder.
+        report: of its training, as `train_reward` returns it.
+    """
+    known = dict(report or {})
+    task = "text-generation" if ranker.head == "likelihood" else "text-classification"
+    lines = [
+        "---",
+        "library_name: transformers",
+        f"pipeline_tag: {task}",
+        "tags: [reward-model, code, rewardranker]",
+        "---",
+        "",
+        "# A ranker of programs",
+        "",
+        "It scores a program for a problem: of several programs for the same problem, the one with the",
+        f"highest score is most likely right. The raw score is {_READS[ranker.head]}, of the tokens",
+        "`[bos, if there is one] + prompt + program + [eos]`, prompt and program tokenised separately.",
+        "",
+        f"- parameters: {ranker.model.num_parameters():,} ({type(ranker.model).__name__})",
+        f"- context: {context_length(ranker.model)} tokens",
+        f"- P(right) = sigmoid({ranker.calibration.slope:.6g} * raw + {ranker.calibration.intercept:.6g})",
+        "",
+    ]
+    if known:
+        lines += [
+            "## Training",
+            "",
+            f"Bradley-Terry loss on {known['groups']} groups of right and wrong programs of "
+            f"{known['train_problems']} problems, {len(known['history'])} epochs.",
+            "",
+            f"## On {known['validation_problems']} problems held out",
+            "",
+        ]
+        lines += [
+            f"- {what}: {known[name]:.3f}" for name, what in _METRICS.items() if known.get(name) is not None
+        ]
+        if known.get("pairwise_accuracy_ci95"):
+            low, high = known["pairwise_accuracy_ci95"]
+            lines.append(f"- its 95 % interval over problems: {low:.3f} to {high:.3f}")
+        lines.append("")
+    lines += [
+        "## Use",
+        "",
+        "```python",
+        "from pathlib import Path",
+        "from rewardranker.models.ranker import RewardRanker",
+        "",
+        'RewardRanker.from_pretrained(Path("FOLDER")).rank(prompt, programs)',
+        "```",
+        "",
+    ]
+    if ranker.head == "scalar":
+        lines += [
+            "Without RewardRanker: `AutoModelForSequenceClassification.from_pretrained` gives the same",
+            "scores as `logits[:, 0]`. vLLM serves it with `--runner pooling`; ask for raw scores: its default",
+            "applies an activation.",
+            "",
+        ]
+    return "\n".join(lines)

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import Floats, bootstrap_ci, ece, pair_counts_of_sides, reliability
 from rewardranker.models.generator import Generator
+from rewardranker.models.prefix import completion_states, token_logprobs
 from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.problems.preference import PreferenceGroup
@@ -82,6 +83,10 @@ def train_reward(
         ranker = start.copy()
     else:
         ranker = RewardRanker.from_generator(start, config.head, seed)
+    if config.lm_weight and not ranker.model.config.get_text_config().tie_word_embeddings:
+        raise UserError(
+            "[reward] lm_weight needs a model whose input and output embeddings are tied: set it to 0"
+        )
     usable, left_out = _encode(ranker, groups)
     train, validation = _split(usable, config.validation, random.Random(f"split/{seed}"))
     order = random.Random(f"order/{seed}")
@@ -157,19 +162,47 @@ def _draw(group: _Group, most: int, rng: random.Random) -> _Group:
     return _Group(group.problem_id, group.prompt, chosen, rejected, group.weight)
 
 
-def _scores(ranker: RewardRanker, batch: Sequence[_Group]) -> list[tuple[Tensor, Tensor]]:
-    """(chosen [A], rejected [B]) scores of each group, from one forward pass over all their completions."""
+Sides = list[tuple[Tensor, Tensor]]
+
+
+def _forward(
+    ranker: RewardRanker, batch: Sequence[_Group], *, with_language: bool
+) -> tuple[Sides, list[Tensor]]:
+    """(chosen [A], rejected [B]) scores of each group, from one forward pass over all their completions.
+
+    And, `with_language`, each group's mean negative log-likelihood of a token of its chosen completions.
+    """
     completions = [row for g in batch for row in (*g.chosen, *g.rejected)]
     owners = [i for i, g in enumerate(batch) for _ in range(len(g.chosen) + len(g.rejected))]
-    scores = ranker.forward([g.prompt for g in batch], completions, owners)
+    prompts = [g.prompt for g in batch]
+    language: list[Tensor] = []
+    if with_language:
+        lengths = [len(row) for row in completions]
+        states = completion_states(ranker.model.base_model, prompts, completions, owners)
+        scores = ranker.pooled(states, lengths)
+        rows = iter(torch.split(states, [1 + length for length in lengths]))
+        weight = ranker.model.get_input_embeddings().weight  # which is the output's too
+        head = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+        head.weight = weight
+        for g in batch:
+            chosen = torch.cat([next(rows)[:-1] for _ in g.chosen])
+            for _ in g.rejected:
+                next(rows)
+            targets = torch.tensor([t for row in g.chosen for t in row], device=chosen.device)
+            language.append(-token_logprobs(head, chosen, targets).mean())
+    else:
+        scores = ranker.forward(prompts, completions, owners)
     sizes = [size for g in batch for size in (len(g.chosen), len(g.rejected))]
     sides = torch.split(scores, sizes)
-    return list(zip(sides[::2], sides[1::2], strict=True))
+    return list(zip(sides[::2], sides[1::2], strict=True)), language
 
 
 def _loss(ranker: RewardRanker, batch: Sequence[_Group], config: Reward) -> Tensor:
-    """Sum of the groups' mean pair losses, each times its group's weight."""
-    losses = torch.stack([_group_loss(*sides, config) for sides in _scores(ranker, batch)])
+    """Sum of the groups' losses, each times its group's weight."""
+    sides, language = _forward(ranker, batch, with_language=config.lm_weight > 0)
+    losses = torch.stack([_group_loss(*pair, config) for pair in sides])
+    if config.lm_weight:
+        losses = losses + config.lm_weight * torch.stack(language)
     return torch.dot(losses, losses.new_tensor([g.weight for g in batch]))
 
 
@@ -184,7 +217,9 @@ def _group_scores(ranker: RewardRanker, groups: list[_Group], size: int) -> list
     found: dict[int, tuple[Tensor, Tensor]] = {}
     for start in range(0, len(order), size):
         batch = order[start : start + size]
-        found |= dict(zip(batch, _scores(ranker, [groups[i] for i in batch]), strict=True))
+        found |= dict(
+            zip(batch, _forward(ranker, [groups[i] for i in batch], with_language=False)[0], strict=True)
+        )
     return [found[i] for i in range(len(groups))]
 
 
