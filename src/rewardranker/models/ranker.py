@@ -305,8 +305,8 @@ def model_card(ranker: RewardRanker, report: Mapping[str, Any] | None = None) ->
     if ranker.head == "scalar":
         lines += [
             "Without RewardRanker: `AutoModelForSequenceClassification.from_pretrained` gives the same",
-            "scores as `logits[:, 0]`. vLLM serves it with `--runner pooling`; ask for raw scores: its default",
-            "applies an activation.",
+            "scores as `logits[:, 0]`. vLLM serves it with `--runner pooling`; ask for raw scores, its",
+            "default applies an activation.",
             "",
         ]
     return "\n".join(lines)
