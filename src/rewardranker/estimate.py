@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewardranker.errors import UserError
-from rewardranker.models.checkpoints import prefer_fast_kernels
+from rewardranker.models.checkpoints import load_tokenizer, prefer_fast_kernels
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.tokenizer import train_tokenizer
-from rewardranker.models.tokens import encode_completions, encode_prompts
+from rewardranker.models.tokens import encode_completions, encode_prompts, set_prompt_form
 from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.problem import Problem
@@ -155,10 +155,11 @@ def _sizes(recipe: Recipe) -> _Sizes:
         model = build_decoder(source.decoder, tokenizer, recipe.seed)
     else:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(Path(source.checkpoint), local_files_only=True)
             config = AutoConfig.from_pretrained(Path(source.checkpoint), local_files_only=True)
         except (OSError, ValueError) as e:
-            raise UserError(f"{source.checkpoint}: cannot be read as a model with its tokenizer: {e}") from e
+            raise UserError(f"{source.checkpoint}: cannot be read as a model: {e}") from e
+        tokenizer = load_tokenizer(Path(source.checkpoint))
+        set_prompt_form(tokenizer, source.prompt, source.system)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     prefer_fast_kernels(model)  # what the rate is measured with

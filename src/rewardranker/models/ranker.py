@@ -118,7 +118,7 @@ class RewardRanker:
         """Write a Hugging Face model folder with a `rewardranker.json`, atomically; `path` must not exist.
 
         Plain transformers loads it: a scalar ranker as `AutoModelForSequenceClassification`, whose one logit
-        for the tokens of prompt + completion + eos is the raw score.
+        for the tokens of prompt + completion + eos (see `rewardranker.models.tokens`) is the raw score.
         """
         with atomic_directory(path) as temporary:
             self.model.save_pretrained(temporary)
