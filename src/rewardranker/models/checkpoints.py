@@ -70,7 +70,7 @@ def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTr
         missing = ", ".join(sorted(found["missing_keys"])[:3])
         raise UserError(f"{path}: not a {kind} model: it has no weights for {missing}")
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        tokenizer.pad_token = _pad_token(tokenizer)
+        tokenizer.add_special_tokens({"pad_token": _pad_token(tokenizer)})
         _make_room(model, len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer

@@ -20,9 +20,9 @@ tokenizer_config.json: generator, ranker and critic can't come to differ.
 from collections.abc import Sequence
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from jinja2 import TemplateError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker.errors import UserError
