@@ -21,7 +21,8 @@ from rewardranker.tables import read_table
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
 SMALL = {
-    "sft.epochs": 30,
+    "sft.epochs": 60,
+    "sft.batch_size": 8,
     "sft.learning_rate": 4e-3,
     "sampling.n": 6,
     "sampling.max_new_tokens": 80,
