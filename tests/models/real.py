@@ -12,7 +12,14 @@ from typing import Any, Literal, get_args
 
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedConfig,
+    Qwen2Config,
+    Starcoder2Config,
+)
 
 Family = Literal["deepseek-coder", "qwen2.5-coder", "starcoder2"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
@@ -85,6 +92,30 @@ CHATML_TEMPLATE = """\
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\\n' }}
 {%- endif %}"""
+
+
+def _llama(hidden: int, layers: int, heads: int, intermediate: int) -> PreTrainedConfig:
+    sizes = {"hidden_size": hidden, "num_hidden_layers": layers, "num_attention_heads": heads}
+    return LlamaConfig(vocab_size=32256, intermediate_size=intermediate, **sizes)
+
+
+def _qwen(
+    hidden: int, layers: int, heads: tuple[int, int], intermediate: int, vocabulary: int, tied: bool
+) -> PreTrainedConfig:
+    sizes = {"hidden_size": hidden, "num_hidden_layers": layers, "intermediate_size": intermediate}
+    counts = {"num_attention_heads": heads[0], "num_key_value_heads": heads[1]}
+    return Qwen2Config(vocab_size=vocabulary, tie_word_embeddings=tied, **sizes, **counts)
+
+
+PUBLISHED = {
+    "deepseek-coder-1.3b": _llama(2048, 24, 16, 5504),
+    "deepseek-coder-6.7b": _llama(4096, 32, 32, 11008),
+    "qwen2.5-coder-0.5b": _qwen(896, 24, (14, 2), 4864, 151936, tied=True),
+    "qwen2.5-coder-1.5b": _qwen(1536, 28, (12, 2), 8960, 151936, tied=True),
+    "qwen2.5-coder-7b": _qwen(3584, 28, (28, 4), 18944, 152064, tied=False),
+    "starcoder2-3b": Starcoder2Config(),
+}
+"""What decides the number of parameters, by recipe (Starcoder2Config's defaults are the 3B's)."""
 
 
 def write_checkpoint(
