@@ -69,6 +69,8 @@ class _Sizes:
     intermediate: int
     layers: int
     heads: int
+    key_heads: int
+    """Heads of keys and values, which several heads of queries may share."""
     vocabulary: int
 
     @property
@@ -177,6 +179,7 @@ def _sizes(recipe: Recipe) -> _Sizes:
         intermediate=getattr(text_config, "intermediate_size", None) or 4 * text_config.hidden_size,
         layers=text_config.num_hidden_layers,
         heads=text_config.num_attention_heads,
+        key_heads=getattr(text_config, "num_key_value_heads", None) or text_config.num_attention_heads,
         vocabulary=model.get_input_embeddings().weight.shape[0],
     )
 
@@ -283,7 +286,8 @@ def _activations(sizes: _Sizes, tokens: float) -> float:
 def _cache(recipe: Recipe, sizes: _Sizes, rows: int) -> float:
     """Bytes of keys, values and one position's logits for `rows` sequences."""
     length = sizes.longest + recipe.sampling.max_new_tokens
-    return _FLOAT * rows * (2 * sizes.layers * sizes.hidden * length + 3 * sizes.vocabulary)
+    width = sizes.hidden * sizes.key_heads // sizes.heads
+    return _FLOAT * rows * (2 * sizes.layers * width * length + 3 * sizes.vocabulary)
 
 
 def _matmul_rate(hidden: int, intermediate: int) -> float:
