@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from real import PUBLISHED, write_checkpoint
+from transformers import AutoModelForCausalLM
 
 DOCS = Path(__file__).parents[1] / "docs"
-FILE = re.compile(r"^`([^`\n]+)`\n\n```(?:json|python)\n(?!>>>)(.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^`([^`\n]+)`\n\n```(?:json|python|toml)\n(?!>>>)(.*?)^```$", re.MULTILINE | re.DOTALL)
 """A file that a page shows: its name, an empty line, its content."""
 COMMANDS = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -29,6 +32,32 @@ def test_the_commands_of_a_page_do_what_its_examples_show(
 ) -> None:
     write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
+    run_commands(page)
+    run_examples(page)
+
+
+def test_the_page_on_real_models_works_with_a_stand_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+) -> None:
+    page = "how-to/real-models.md"
+    write_files(page, tmp_path)
+    folder = tmp_path / "models" / "Qwen2.5-Coder-0.5B-Instruct"
+    write_checkpoint(folder, "qwen2.5-coder", ["def add(a, b):\n    return a + b\n"] * 2, instruct=True)
+    monkeypatch.chdir(tmp_path)
+    run_commands(page)
+    run_examples(page)
+
+
+def test_the_memory_of_real_models_is_that_of_their_configs() -> None:
+    text = (DOCS / "how-to/real-models.md").read_text("utf-8")
+    for name, config in PUBLISHED.items():
+        with torch.device("meta"):
+            n = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+        read, trained, ppo = (n * per / 2**30 for per in (4, 16, 2 * 16 + 2 * 4))
+        assert f"| {name} | {n:,} | {read:.1f} | {trained:.0f} | {ppo:.0f} |" in text
+
+
+def run_commands(page: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for script in COMMANDS.findall((DOCS / page).read_text("utf-8")):
         done = subprocess.run(
@@ -39,7 +68,6 @@ def test_the_commands_of_a_page_do_what_its_examples_show(
             check=False,
         )
         assert done.returncode == 0, f"{script}\n{done.stderr}"
-    run_examples(page)
 
 
 def write_files(page: str, folder: Path) -> None:

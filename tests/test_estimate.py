@@ -1,8 +1,10 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
+from real import write_checkpoint
 
 from rewardranker import estimate as module
 from rewardranker.errors import UserError
@@ -119,3 +121,22 @@ def test_it_leaves_the_number_of_threads_as_it_was() -> None:
     before = torch.get_num_threads()
     estimate(load_recipe("tiny"))
     assert torch.get_num_threads() == before
+
+
+def test_shared_key_heads_are_counted_once(tmp_path: Path) -> None:
+    """Qwen2.5-Coder's way: as many heads of queries, half or fewer of keys and values."""
+    page = tmp_path / "p.jsonl"
+    page.write_text('{"id": "a", "prompt": "def f():\\n", "tests": "f()", "reference": "    pass\\n"}\n')
+    model = write_checkpoint(
+        tmp_path / "model", "qwen2.5-coder", ["def f():\n"] * 2, hidden=512, layers=8, context=4096
+    )
+    settings = (f"generator.checkpoint={model}", f'problems.files=["{page}"]', "sampling.max_new_tokens=4000")
+    recipe = load_recipe("qwen2.5-coder-0.5b", settings)
+
+    def sampling_mb() -> float:
+        return float(re.search(r"^0-sample .*?([\d.]+) MB", estimate(recipe), re.MULTILINE)[1])
+
+    shared = sampling_mb()
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"num_key_value_heads": 4}))
+    assert shared / sampling_mb() == pytest.approx(0.5, abs=0.05)

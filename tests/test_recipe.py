@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from rewardranker.errors import UserError
-from rewardranker.recipe import Recipe, load_recipe, shipped, to_toml
+from rewardranker.recipe import Recipe, load_recipe, missing_inputs, shipped, to_toml
 
 MINIMAL = 'name = "r"\n[problems.micro]\n[generator.decoder]\n'
 
@@ -144,6 +144,39 @@ def test_a_recipe_lies_over_the_one_it_extends(tmp_path: Path) -> None:
     assert (recipe.name, recipe.seed) == ("o", 3)
     assert (recipe.sft.epochs, recipe.sft.batch_size, recipe.sft.warmup) == (2, 4, 0)
     assert recipe.problems.files == (str(tmp_path / "base/a.jsonl"),)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (("generator.prompt=chat",), "a new decoder has no chat template"),
+        (("generator.system=Hi",), "system needs prompt = 'chat'"),
+        (("generator.prompt=talk",), "generator.prompt: Input should be 'completion' or 'chat'"),
+    ],
+)
+def test_prompt_forms_that_do_not_go_with_a_decoder(
+    tmp_path: Path, settings: tuple[str, ...], message: str
+) -> None:
+    assert message in error(write(tmp_path / "r.toml"), *settings)
+
+
+REAL = [name for name in shipped() if load_recipe(name).generator.checkpoint]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_recipes_of_real_models_say_what_they_need(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    files, model = missing_inputs(recipe)
+    assert files.startswith("/path/to/problems.jsonl: ") and "--set 'problems.files=[" in files
+    assert model.startswith("/path/to/") and "--set generator.checkpoint=FOLDER" in model
+    assert recipe.generator.prompt == ("chat" if name.startswith("qwen") else "completion")
+    (tmp_path / "p.jsonl").touch()
+    settings = (f'problems.files=["{tmp_path}/p.jsonl"]', f"generator.checkpoint={tmp_path}")
+    assert missing_inputs(load_recipe(name, settings)) == []
+
+
+def test_there_are_recipes_of_three_families() -> None:
+    assert {name.split("-")[0] for name in REAL} == {"deepseek", "qwen2.5", "starcoder2"}
 
 
 def test_the_ppo_twin_differs_from_micro_in_its_alignment_alone() -> None:

@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewardranker.errors import UserError
-from rewardranker.models.checkpoints import prefer_fast_kernels
+from rewardranker.models.checkpoints import load_tokenizer, prefer_fast_kernels
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.tokenizer import train_tokenizer
-from rewardranker.models.tokens import encode_completions, encode_prompts
+from rewardranker.models.tokens import encode_completions, encode_prompts, set_prompt_form
 from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.problem import Problem
@@ -69,6 +69,8 @@ class _Sizes:
     intermediate: int
     layers: int
     heads: int
+    key_heads: int
+    """Heads of keys and values, which several heads of queries may share."""
     vocabulary: int
 
     @property
@@ -155,10 +157,11 @@ def _sizes(recipe: Recipe) -> _Sizes:
         model = build_decoder(source.decoder, tokenizer, recipe.seed)
     else:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(Path(source.checkpoint), local_files_only=True)
             config = AutoConfig.from_pretrained(Path(source.checkpoint), local_files_only=True)
         except (OSError, ValueError) as e:
-            raise UserError(f"{source.checkpoint}: cannot be read as a model with its tokenizer: {e}") from e
+            raise UserError(f"{source.checkpoint}: cannot be read as a model: {e}") from e
+        tokenizer = load_tokenizer(Path(source.checkpoint))
+        set_prompt_form(tokenizer, source.prompt, source.system)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config)
     prefer_fast_kernels(model)  # what the rate is measured with
@@ -176,6 +179,7 @@ def _sizes(recipe: Recipe) -> _Sizes:
         intermediate=getattr(text_config, "intermediate_size", None) or 4 * text_config.hidden_size,
         layers=text_config.num_hidden_layers,
         heads=text_config.num_attention_heads,
+        key_heads=getattr(text_config, "num_key_value_heads", None) or text_config.num_attention_heads,
         vocabulary=model.get_input_embeddings().weight.shape[0],
     )
 
@@ -282,7 +286,8 @@ def _activations(sizes: _Sizes, tokens: float) -> float:
 def _cache(recipe: Recipe, sizes: _Sizes, rows: int) -> float:
     """Bytes of keys, values and one position's logits for `rows` sequences."""
     length = sizes.longest + recipe.sampling.max_new_tokens
-    return _FLOAT * rows * (2 * sizes.layers * sizes.hidden * length + 3 * sizes.vocabulary)
+    width = sizes.hidden * sizes.key_heads // sizes.heads
+    return _FLOAT * rows * (2 * sizes.layers * width * length + 3 * sizes.vocabulary)
 
 
 def _matmul_rate(hidden: int, intermediate: int) -> float:

@@ -149,7 +149,7 @@ class Loop:
     def _new_generator(self, problems: Sequence[Problem], seed: int) -> Generator:
         source = self.recipe.generator
         if source.decoder is None:
-            return Generator.from_pretrained(Path(source.checkpoint))
+            return Generator.from_pretrained(Path(source.checkpoint), source.prompt, source.system)
         tokenizer = train_tokenizer(
             (p.prompt + (p.reference or "") for p in problems), source.decoder.vocabulary
         )

@@ -13,6 +13,7 @@ from rewardranker.errors import UserError
 Align = Literal["ppo", "rft", "rft+ppo"]
 Variant = Literal["selftraining", "hardnegatives", "random", "fresh"]
 Head = Literal["likelihood", "scalar", "scalar-mean"]
+PromptForm = Literal["completion", "chat"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -92,11 +93,22 @@ class GeneratorSource(Section):
     decoder: Decoder | None = None
     checkpoint: str = ""
     """A local folder with a Hugging Face causal language model and its tokenizer."""
+    prompt: PromptForm | None = None
+    """How the checkpoint is shown a problem's prompt, and the rankers that start from it. completion: as it
+    is, to be continued. chat: by the tokenizer's chat template, a user's turn with an instruction and the
+    prompt in a code block; the assistant's turn begins with a code block and the prompt, and goes on from
+    there. Without it: as the folder was trained by this project; completion for any other."""
+    system: str = ""
+    """Content of the chat's system turn; empty: none, or what the chat template puts there itself."""
 
     @model_validator(mode="after")
     def _one_source(self) -> "GeneratorSource":
         if (self.decoder is None) == (not self.checkpoint):
             raise ValueError("give either [generator.decoder] or checkpoint = '...'")
+        if self.decoder is not None and self.prompt == "chat":
+            raise ValueError("prompt = 'chat' needs a checkpoint: a new decoder has no chat template")
+        if self.system and self.prompt != "chat":
+            raise ValueError("system needs prompt = 'chat'")
         return self
 
 
@@ -353,6 +365,21 @@ def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:
             f"  {'.'.join(map(str, error['loc'])) or '(recipe)'}: {error['msg']}" for error in e.errors()
         ]
         raise UserError(f"{path}: {len(lines)} error(s)\n" + "\n".join(lines)) from e
+
+
+def missing_inputs(recipe: Recipe) -> list[str]:
+    """What the recipe names and is not there: a line each, with the setting to change."""
+    lines = [
+        f"{file}: cannot read it (no such file); give your problems: --set 'problems.files=[\"FILE\"]'"
+        for file in recipe.problems.files
+        if not Path(file).is_file()
+    ]
+    checkpoint = recipe.generator.checkpoint
+    if checkpoint and not Path(checkpoint).is_dir():
+        lines.append(
+            f"{checkpoint}: no such folder; give your copy of the model: --set generator.checkpoint=FOLDER"
+        )
+    return lines
 
 
 def _read(path: Path, extending: tuple[Path, ...]) -> dict[str, Any]:

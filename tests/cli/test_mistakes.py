@@ -282,6 +282,22 @@ def test_a_run_whose_file_is_missing(rewardranker, tmp_path):
     assert f"{tmp_path / 'none.jsonl'}: cannot read it" in result.err
 
 
+@pytest.mark.parametrize("option", ["--dry-run", "--dir=run"])
+def test_a_recipe_of_a_real_model_asks_for_model_and_problems(refused, tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    message = refused("run", "qwen2.5-coder-7b", option)
+    assert "/path/to/problems.jsonl: cannot read it" in message
+    assert "/path/to/Qwen2.5-Coder-7B-Instruct: no such folder" in message
+    assert "--set generator.checkpoint=FOLDER" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_validate_says_what_is_missing_here(rewardranker):
+    result = rewardranker("validate", "deepseek-coder-1.3b")
+    assert (result.code, result.out) == (0, "deepseek-coder-1.3b: valid\n")
+    assert "to run it here: /path/to/deepseek-coder-1.3b-base: no such folder" in result.err
+
+
 def test_a_run_directory_that_is_a_file(refused, tmp_path):
     path = write(tmp_path / "file", "")
     assert f"{path}: cannot be a run directory" in refused("run", "tiny", "--dir", path)

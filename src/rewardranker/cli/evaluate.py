@@ -45,7 +45,7 @@ def evaluate(
     config = load_recipe(recipe, tuple(assignments))
     check_out(out, folder=True)
     known = load_problems(problems)
-    model = Generator.from_pretrained(generator)
+    model = Generator.from_pretrained(generator, config.generator.prompt, config.generator.system)
     judge = RewardRanker.from_pretrained(ranker) if ranker else None
     candidates = evaluated_candidates(
         model,

@@ -59,6 +59,9 @@ def validate(
     assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
 ) -> None:
     """Check a recipe; print every error at once."""
-    from rewardranker.recipe import load_recipe
+    from rewardranker.recipe import load_recipe, missing_inputs
 
-    typer.echo(f"{load_recipe(recipe, tuple(assignments)).name}: valid")
+    parsed = load_recipe(recipe, tuple(assignments))
+    typer.echo(f"{parsed.name}: valid")
+    for line in missing_inputs(parsed):
+        typer.echo(f"to run it here: {line}", err=True)

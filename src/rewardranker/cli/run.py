@@ -22,9 +22,12 @@ def run(
 
     Example: rewardranker run micro --set seed=2 --dir runs/micro-2
     """
-    from rewardranker.recipe import load_recipe, to_toml
+    from rewardranker.errors import UserError
+    from rewardranker.recipe import load_recipe, missing_inputs, to_toml
 
     parsed = load_recipe(recipe, tuple(assignments))
+    if missing := missing_inputs(parsed):
+        raise UserError("\n".join(missing))
     if dry_run:
         from rewardranker.estimate import estimate
 

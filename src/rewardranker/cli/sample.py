@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from rewardranker.cli.options import GeneratorOption, OutOption, ProblemsArgument, SeedOption, check_out
+from rewardranker.recipe import PromptForm
 
 
 def sample(
@@ -16,6 +17,10 @@ def sample(
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 256,
     batch_size: Annotated[int, typer.Option(help="Rows decoded together.", min=1)] = 64,
     seed: SeedOption = 1,
+    prompt: Annotated[
+        PromptForm | None,
+        typer.Option(help="How the model is shown prompts; default: as its folder says."),
+    ] = None,
 ) -> None:
     """Sample n candidates a problem; the rows can be given to `execute`, `rank` and `mine`.
 
@@ -29,7 +34,7 @@ def sample(
 
     check_out(out)
     known = load_problems(problems)
-    model = Generator.from_pretrained(generator)
+    model = Generator.from_pretrained(generator, prompt)
     with progress.task("sample", len(known) * n) as bar:
         candidates = model.sample(
             known,

@@ -134,6 +134,6 @@ def _start(generator: Path | None, config: "Recipe", texts: list[str]) -> "Gener
 
     source = config.generator
     if generator is not None or source.decoder is None:
-        return Generator.from_pretrained(generator or Path(source.checkpoint))
+        return Generator.from_pretrained(generator or Path(source.checkpoint), source.prompt, source.system)
     tokenizer = train_tokenizer(texts, source.decoder.vocabulary)
     return Generator(build_decoder(source.decoder, tokenizer, config.seed), tokenizer)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from rewardranker.errors import UserError
@@ -16,12 +16,38 @@ transformers_logging.disable_progress_bar()  # progress is shown by `rewardranke
 _SMALL = 512
 """Widest model whose attention is computed as plain matrix products on a CPU."""
 
+_PROBE = "def f(x):\n    return  x[1:] # 2\n"
+
+
+def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local Hugging Face folder; nothing is downloaded.
+
+    A tokenizer.json is taken as it stands, for it is what the model was trained with. `AutoTokenizer` builds
+    it anew by the class that tokenizer_config.json names, which since transformers 5 gives DeepSeek-Coder the
+    tokenizer of Llama, without any blank or line break (huggingface/transformers#46489).
+
+    Raises:
+        UserError: there is no tokenizer, it has no end token, or it loses part of a program.
+    """
+    loader = PreTrainedTokenizerFast if (path / "tokenizer.json").is_file() else AutoTokenizer
+    try:
+        tokenizer = loader.from_pretrained(path, local_files_only=True)
+    except (OSError, ValueError, ImportError) as e:
+        raise UserError(f"{path}: its tokenizer cannot be loaded: {e}") from e
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"{path}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
+    ids = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
+    back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+    if back != _PROBE:
+        raise UserError(f"{path}: the tokenizer cannot write programs: of {_PROBE!r} it makes {back!r}")
+    return tokenizer
+
 
 def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model (float32) and tokenizer from a local Hugging Face folder; nothing is downloaded.
 
-    A tokenizer without a pad token of its own gets its unk token, or a new one, in that role: with
-    pad = eos no one could tell where a completion ends.
+    A tokenizer whose pad token is its end token, or that has none, gets another in that role: with pad = eos
+    no one could tell where a completion ends.
 
     Args:
         path: the folder.
@@ -33,27 +59,44 @@ def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTr
     kind = auto_class.__name__.removeprefix("AutoModelFor")
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: no model here (config.json is missing); give a Hugging Face model folder")
+    tokenizer = load_tokenizer(path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
         model, found = auto_class.from_pretrained(
             path, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
     except (OSError, ValueError, ImportError) as e:
-        raise UserError(f"{path}: cannot be loaded as a {kind} model with its tokenizer: {e}") from e
+        raise UserError(f"{path}: cannot be loaded as a {kind} model: {e}") from e
     if found["missing_keys"]:
         missing = ", ".join(sorted(found["missing_keys"])[:3])
         raise UserError(f"{path}: not a {kind} model: it has no weights for {missing}")
-    if tokenizer.eos_token_id is None:
-        raise UserError(f"{path}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
-        if tokenizer.unk_token_id not in (None, tokenizer.eos_token_id, tokenizer.bos_token_id):
-            tokenizer.pad_token = tokenizer.unk_token
-        else:
-            tokenizer.add_special_tokens({"pad_token": "<pad>"})
-            if len(tokenizer) > model.get_input_embeddings().num_embeddings:
-                model.resize_token_embeddings(len(tokenizer))
+        tokenizer.add_special_tokens({"pad_token": _pad_token(tokenizer)})
+        _make_room(model, len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def _pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
+    """unk, a special token that is called some kind of pad (StarCoder2's <fim_pad>), or a new one."""
+    if tokenizer.unk_token_id not in (None, tokenizer.eos_token_id, tokenizer.bos_token_id):
+        return str(tokenizer.unk_token)
+    special = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return next((token for token in special if "pad" in token and token != tokenizer.eos_token), "<pad>")
+
+
+@torch.no_grad()
+def _make_room(model: PreTrainedModel, tokens: int) -> None:
+    """Give each token a row of the embeddings; published models often have rows to spare.
+
+    A new row is the mean of the others, so that in sampling it is less likely than their average.
+    """
+    size = model.get_input_embeddings().num_embeddings
+    if tokens <= size:
+        return
+    model.resize_token_embeddings(tokens, mean_resizing=False)
+    for layer in (model.get_input_embeddings(), model.get_output_embeddings()):
+        if layer is not None:
+            layer.weight[size:] = layer.weight[:size].mean(0)
 
 
 def prefer_fast_kernels(model: PreTrainedModel) -> None:

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,19 @@ from rewardranker.files import atomic_directory
 from rewardranker.models.cache import repeat_with_room
 from rewardranker.models.checkpoints import decoding_kernels, load_checkpoint, prefer_fast_kernels
 from rewardranker.models.tokens import (
+    CODE_END,
     Tokens,
     context_length,
     encode_completions,
     encode_prompts,
+    is_chat,
     pad_left,
     positions,
+    set_prompt_form,
 )
 from rewardranker.problems.candidate import Candidate, FinishReason
 from rewardranker.problems.problem import Problem
+from rewardranker.recipe import PromptForm
 
 _KEEP = 0.8
 """Finished rows leave a batch together, once no more than this share of its rows is alive."""
@@ -62,17 +66,27 @@ class Generator:
         self._endings: dict[tuple[str, ...], Tensor] = {}
 
     @classmethod
-    def from_pretrained(cls, path: Path) -> "Generator":
+    def from_pretrained(cls, path: Path, prompt: PromptForm | None = None, system: str = "") -> "Generator":
         """Load any Hugging Face causal language model from a local folder, in float32; nothing is downloaded.
 
+        Args:
+            path: the folder.
+            prompt: how the model is shown prompts; None: as the folder says that `save` wrote, else
+                "completion".
+            system: content of the system turn, for "chat".
+
         Raises:
-            UserError: the folder holds no causal language model with a tokenizer.
+            UserError: the folder holds no causal language model with a tokenizer, or no chat template.
         """
         model, tokenizer = load_checkpoint(path, AutoModelForCausalLM)
+        set_prompt_form(tokenizer, prompt, system)
         return cls(model, tokenizer)
 
     def save(self, path: Path) -> None:
-        """Write a Hugging Face model folder, atomically; `path` must not exist yet."""
+        """Write a Hugging Face model folder, atomically; `path` must not exist yet.
+
+        How the model is shown prompts is in it (see `rewardranker.models.tokens`).
+        """
         with atomic_directory(path) as temporary:
             self.model.save_pretrained(temporary)
             self.tokenizer.save_pretrained(temporary)
@@ -155,6 +169,8 @@ class Generator:
         if temperature == 0 and n != 1:
             raise ValueError("greedy decoding gives one candidate a problem")
         prompts = encode_prompts(self.tokenizer, [p.prompt for p in problems])
+        if is_chat(self.tokenizer):
+            problems = [replace(p, stop_tokens=(*p.stop_tokens, CODE_END)) for p in problems]
         context = context_length(self.model)
         for problem, ids in zip(problems, prompts, strict=True):
             if len(ids) >= context:

@@ -125,7 +125,7 @@ class RewardRanker:
         `report`, as of `train_reward`, is what its model card (README.md) says of it.
 
         Plain transformers loads it: a scalar ranker as `AutoModelForSequenceClassification`, whose one logit
-        for the tokens of prompt + completion + eos is the raw score.
+        for the tokens of prompt + completion + eos (see `rewardranker.models.tokens`) is the raw score.
         """
         with atomic_directory(path) as temporary:
             self.model.save_pretrained(temporary)

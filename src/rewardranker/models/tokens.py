@@ -5,19 +5,80 @@ One convention for training, sampling and scoring: the sequence is
     [bos, if the tokenizer has one] + tokens(prompt) + tokens(completion) + [eos]
 
 with prompt and completion tokenised separately, so that the same completion has the same tokens under
-every prompt and whether it was sampled or read from a file.
+every prompt and whether it was sampled or read from a file. An eos that is called bos as well (GPT-2,
+StarCoder2) is none: those models' own tokenizers don't begin with it.
+
+A model tuned to follow instructions is shown the prompt as a chat instead of [bos] + tokens(prompt):
+
+    tokens(user turn with prompt, then the start of the assistant's turn and of a code block) + tokens(prompt)
+
+so that a completion is what follows the prompt here, too; in sampling, the block's end is a stop token. How a
+model is shown its prompts belongs to its tokenizer and is saved with it, under "rewardranker_prompt" in
+tokenizer_config.json: generator, ranker and critic can't come to differ.
 """
 
 from collections.abc import Sequence
 
 import torch
+from jinja2 import TemplateError
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker.errors import UserError
+from rewardranker.recipe import PromptForm
 
 Tokens = list[int]
+
+CODE_END = "\n```"
+"""Where a program that is shown as a chat ends."""
+
+_INSTRUCTION = (
+    "Complete this program. Answer with all of it in one code block, beginning as it does here.\n\n```\n"
+)
+_CHAT = "rewardranker_prompt"
+_HERE = "\ue000"
+"""Stands for a prompt; a character of private use, which no template has."""
+
+
+def set_prompt_form(tokenizer: PreTrainedTokenizerBase, form: PromptForm | None, system: str = "") -> None:
+    """Decide how a model with this tokenizer is shown its prompts; written with the tokenizer.
+
+    Args:
+        tokenizer: changed in place.
+        form: None: as it was saved; "completion" where nothing was.
+        system: content of the system turn; empty: none, or what the chat template puts there.
+
+    Raises:
+        UserError: the tokenizer has no chat template, or it refuses such a chat.
+    """
+    if form == "completion":
+        tokenizer.init_kwargs.pop(_CHAT, None)
+    if form != "chat":
+        return
+    if tokenizer.chat_template is None:
+        raise UserError(
+            f"{tokenizer.name_or_path}: prompt is 'chat', but the tokenizer has no chat template; set "
+            "generator.prompt to 'completion', or give the instruction-tuned model"
+        )
+    chat = [{"role": "system", "content": system}] if system else []
+    chat.append({"role": "user", "content": f"{_INSTRUCTION}{_HERE}{CODE_END}"})
+    try:
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    except TemplateError as e:
+        raise UserError(
+            f"{tokenizer.name_or_path}: the chat template refuses a chat of "
+            f"{' and '.join(turn['role'] for turn in chat)} turn ({e}); set generator.system, or leave it out"
+        ) from e
+    if text.count(_HERE) != 1:
+        raise UserError(f"{tokenizer.name_or_path}: the chat template does not show the user's turn once")
+    before, after = text.split(_HERE)
+    tokenizer.init_kwargs[_CHAT] = [before, f"{after}```\n"]
+
+
+def is_chat(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the tokenizer's model is shown its prompts as a chat."""
+    return _CHAT in tokenizer.init_kwargs
 
 
 def _tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Tokens]:
@@ -29,12 +90,21 @@ def _tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[To
 
 
 def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -> list[Tokens]:
-    """Tokens of each prompt, beginning with bos where the tokenizer has one.
+    """Tokens of each prompt as it is shown to the model.
 
     Raises:
         UserError: a prompt has no token at all.
     """
-    start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    if is_chat(tokenizer):
+        before, between = (
+            tokenizer(text, add_special_tokens=False, split_special_tokens=False)["input_ids"]
+            for text in tokenizer.init_kwargs[_CHAT]
+        )
+        shown = _tokens(tokenizer, [prompt.rstrip() for prompt in prompts])
+        begun = _tokens(tokenizer, prompts)
+        return [[*before, *a, *between, *b] for a, b in zip(shown, begun, strict=True)]
+    bos = tokenizer.bos_token_id
+    start = [] if bos in (None, tokenizer.eos_token_id) else [bos]
     encoded = [start + ids for ids in _tokens(tokenizer, prompts)]
     if not all(encoded):
         raise UserError("a prompt is empty, and the tokenizer has no bos token to start from")
