@@ -92,8 +92,8 @@ def page(report: dict[str, Any]) -> list[str]:
     return [
         "# Scoring candidates",
         "",
-        f"`{report['command']}`. {report['problems']} problems with {CANDIDATES} candidates, a Llama of width "
-        f"{report['width']} with {report['layers']} layers. Candidates a second, medians of "
+        f"`{report['command']}`. {report['problems']} problems with {CANDIDATES} candidates, a Llama of "
+        f"width {report['width']} with {report['layers']} layers. Candidates a second, medians of "
         f"{report['rounds']} alternating rounds (in brackets the lowest and highest ratio of a round). "
         "limit: the tokens of all prompts with completions over those that differ, P + sum of R. "
         "same kernels: transformers with the matrix kernels that `RewardRanker` takes.",
