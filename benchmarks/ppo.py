@@ -154,13 +154,13 @@ def page(report: dict[str, Any]) -> list[str]:
     lines = [
         "# Proximal policy optimisation",
         "",
-        f"`{report['command']}`. {SAMPLES} rollouts of each of {PROMPTS} prompts a round, "
-        f"at most {report['response']} tokens of response, {EPOCHS} epochs of {MINIBATCHES} minibatches, a Llama of width "
-        f"{report['width']} with {report['layers']} layers as policy and ranker. Rollouts a second, sampled, "
-        f"scored and trained on, medians of {report['rounds']} alternating rounds (in brackets the lowest "
-        "and highest ratio of a round). limit: the tokens of all rollouts, padded to the longest response, "
-        "over those that differ. same kernels: TRL with the matrix kernels that `train_ppo` takes. Memory: "
-        "the process's peak over what it had before a model was loaded.",
+        f"`{report['command']}`. {SAMPLES} rollouts of each of {PROMPTS} prompts a round, at most "
+        f"{report['response']} tokens of response, {EPOCHS} epochs of {MINIBATCHES} minibatches, a Llama of "
+        f"width {report['width']} with {report['layers']} layers as policy and ranker. Rollouts a second, "
+        f"sampled, scored and trained on, medians of {report['rounds']} alternating rounds (in brackets the "
+        "lowest and highest ratio of a round). limit: the tokens of all rollouts, padded to the longest "
+        "response, over those that differ. same kernels: TRL with the matrix kernels that `train_ppo` takes. "
+        "Memory: the process's peak over what it had before a model was loaded.",
         "",
         f"| responses | mean length | train_ppo | TRL {TRL} | its setting | times | limit | reached "
         "| same kernels, times | MB | TRL's MB | share |",

@@ -120,11 +120,12 @@ def page(report: dict[str, Any]) -> list[str]:
     lines = [
         "# Sampling",
         "",
-        f"`{report['command']}`. {SAMPLES} samples of each of {report['problems']} prompts, at "
-        f"most {report['tokens']} tokens, temperature 1, a Llama of width {report['width']} with {report['layers']} layers. Sampled "
-        f"tokens a second, medians of {report['rounds']} alternating rounds (in brackets the lowest and "
-        "highest ratio of a round). limit: tokens that go through the model in `generate` over those that "
-        "need to. same kernels: `generate` with oneDNN for all matrix products.",
+        f"`{report['command']}`. {SAMPLES} samples of each of {report['problems']} prompts, at most "
+        f"{report['tokens']} tokens, temperature 1, a Llama of width {report['width']} with "
+        f"{report['layers']} layers. Sampled tokens a second, medians of {report['rounds']} alternating "
+        "rounds (in brackets the lowest and highest ratio of a round). limit: tokens that go through the "
+        "model in `generate` over those that need to. same kernels: `generate` with oneDNN for all matrix "
+        "products.",
         "",
         "| lengths | mean | Generator.rollouts | generate | its setting | times | limit "
         "| same kernels, times | greedy completions that agree |",
