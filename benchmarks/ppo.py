@@ -5,13 +5,15 @@
 Both train the same policy with the same ranker as reward model and start of the critic: as many rollouts a
 round (4 of each of 8 prompts of 75 to 125 tokens), the same longest response, two epochs of two minibatches,
 temperature 1, the same KL weight, clipping, gamma and lambda. PPOTrainer draws one rollout a prompt and is
-given each prompt four times. Each runs in a process of its own, in alternating rounds of `--updates` updates;
-what is counted begins when the first update (PPOTrainer) or rollout (`train_ppo`) is done, and holds as many
-rollouts as updates on both sides. PPOTrainer first tries numbers of rollouts computed together and both kinds
-of attention, and keeps the fastest. It is also run with the matrix kernels that we choose ("same kernels").
+given each prompt four times. Each runs in a process of its own, in alternating rounds of `--updates` updates.
+What is counted begins when the first update (PPOTrainer) or the first rollouts (`train_ppo`) are done, and
+holds as many rollouts as updates on both sides. PPOTrainer first tries numbers of rollouts computed together
+and both kinds of attention, and keeps the fastest. It is also run with the matrix kernels that we choose
+("same kernels").
 
 Memory is the peak of the process over what it had before the first model was loaded. The limit is the tokens
-of all rollouts, padded to the longest response, over those that differ: eight prompts, and the responses.
+of all rollouts, padded to the longest response, over those that differ: eight prompts, and the responses. It
+leaves out what PPOTrainer does besides: logits of every token of the prompts, and those of `generate`, kept.
 
 - equal: no response ends before it has the most tokens.
 - mixed: a response ends with the same probability at every token, after 40 % of the most tokens on average.
@@ -60,9 +62,9 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def rate(answer: dict[str, Any]) -> float:
-    times = answer["times"]
-    return ROLLOUTS * (len(times) - 1) / float(times[-1] - times[0])
+def rate(times: list[float]) -> float:
+    """Rollouts a second, a round of them between two `times`."""
+    return ROLLOUTS * (len(times) - 1) / (times[-1] - times[0])
 
 
 def compare(generator: Generator, response: int, updates: int, rounds: int) -> dict[str, Any]:
@@ -91,12 +93,12 @@ def compare(generator: Generator, response: int, updates: int, rounds: int) -> d
         }
         python = trl(TRL)
         with started(python, PEERS / "ppo_trainer.py") as worker:
-            settings = [{"rollout_batch": b, "attention": "sdpa"} for b in (ROLLOUTS, ROLLOUTS // 4)]
-            tried = {"updates": 2, "onednn": False}
-            setting = best(settings, lambda s: rate(worker.ask(**theirs, **tried, **s)))
-            eager = {**setting, "attention": "eager"}
-            setting = best([setting, eager], lambda s: rate(worker.ask(**theirs, **tried, **s)))
-            same = rate(worker.ask(**theirs, **setting, updates=2, onednn=True))
+
+            def tried(setting: dict[str, Any], onednn: bool = False) -> float:
+                return rate(worker.ask(**theirs, **setting, updates=1, onednn=onednn)["times"])
+
+            setting = best("rollout_batch", (ROLLOUTS, ROLLOUTS // 4), tried)
+            same = tried(setting, onednn=True)
         answers: dict[str, list[dict[str, Any]]] = {"ours": [], "peer": []}
         with (
             started(sys.executable, Path(__file__).parent / "ppo_worker.py") as our_worker,
@@ -108,11 +110,11 @@ def compare(generator: Generator, response: int, updates: int, rounds: int) -> d
                 answers["ours"].append(
                     our_worker.ask(**both, prompts=str(folder / "texts.json"), config=config)
                 )
-                return rate(answers["ours"][-1])
+                return rate(answers["ours"][-1]["times"])
 
             def peer() -> float:
                 answers["peer"].append(worker.ask(**theirs, **setting, updates=updates + 1, onednn=False))
-                return rate(answers["peer"][-1])
+                return rate(answers["peer"][-1]["times"][1:])
 
             found = alternate(rounds, ours=ours, peer=peer)
     ours_first, peer_first = answers["ours"][0]["history"][0], answers["peer"][0]["first"]
@@ -179,7 +181,8 @@ def page(report: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     arguments = parser(__doc__, "ppo")
-    arguments.add_argument("--updates", type=int, default=2, help="that are counted, in each round")
+    arguments.set_defaults(rounds=2)
+    arguments.add_argument("--updates", type=int, default=1, help="that are counted, in each round")
     arguments.add_argument("--response", type=int, default=64, help="most tokens")
     a, report = parse(arguments)
     report["shapes"] = {}

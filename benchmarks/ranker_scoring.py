@@ -68,8 +68,7 @@ def compare(worker: Worker, ranker: RewardRanker, problems: int, rounds: int) ->
             ranker.score(prompts, completions)
             return len(prompts) / (clock() - start)
 
-        setting = best([{"batch": b, "attention": "sdpa"} for b in (1, 4, 10, 32, 100)], peer)
-        setting = best([setting, {**setting, "attention": "eager"}], peer)
+        setting = best("batch", (1, 4, 10, 32), peer)
         answers.clear()
         found = alternate(rounds, ours=ours, peer=lambda: peer(setting), same=lambda: peer(setting, True))
     difference = max(float(np.abs(scores - a["scores"]).max()) for a in answers)

@@ -213,8 +213,7 @@ def compare(worker: Worker, ranker: RewardRanker, lengths: Sequence[Lengths], ro
         def tried(setting: dict[str, Any]) -> float:
             return in_step / float(peer(setting, "few.json")["seconds"])
 
-        setting = best([{"batch": b, "attention": "sdpa"} for b in (32, 8, 4, 2)], tried)
-        setting = best([setting, {**setting, "attention": "eager"}], tried)
+        setting = best("batch", (16, 8, 4, 2), tried)
         answers: list[dict[str, Any]] = []
 
         def theirs() -> float:
@@ -296,7 +295,7 @@ def page(report: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     arguments = parser(__doc__, "ranker_training")
-    arguments.add_argument("--problems", type=int, default=12)
+    arguments.add_argument("--problems", type=int, default=8)
     a, report = parse(arguments)
     shapes = {"drawn": drawn(a.problems)}
     if DEBUGBENCH.exists():

@@ -71,13 +71,17 @@ def started(*command: str | Path) -> Iterator[Worker]:
         yield Worker(process, log)  # afterwards its stdin is closed, and it ends
 
 
-def best(settings: Sequence[dict[str, Any]], rate: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
-    """Those of the peer's settings with which it is fastest; a line for each."""
-    rates = []
-    for setting in settings:
-        rates.append(rate(setting))
-        print(f"  peer with {describe(setting)}: {rates[-1]:.1f} /s", flush=True)
-    return settings[rates.index(max(rates))]
+def best(name: str, values: Sequence[int], rate: Callable[[dict[str, Any]], float]) -> dict[str, Any]:
+    """The peer's setting with which it is fastest: one of `values` for `name`, and a kind of attention."""
+
+    def tried(value: int, attention: str) -> tuple[float, dict[str, Any]]:
+        setting = {name: value, "attention": attention}
+        found = rate(setting)
+        print(f"  peer with {describe(setting)}: {found:.1f} /s", flush=True)
+        return found, setting
+
+    fused = max((tried(value, "sdpa") for value in values), key=lambda pair: pair[0])
+    return max(fused, tried(fused[1][name], "eager"), key=lambda pair: pair[0])[1]
 
 
 def describe(setting: dict[str, Any]) -> str:

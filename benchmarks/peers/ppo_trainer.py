@@ -4,8 +4,8 @@ A request: `policy` and `ranker`, folders; `prompts`, a JSON file with the token
 of one round; `checked`, a JSON file with [prompt, completion] tokens to score; `updates`; `batch`, rollouts a
 round; `minibatches`, `epochs`, `response`, `rate`, as in PPOConfig; `rollout_batch`, rollouts computed
 together without gradients; `attention`; `onednn`, whether float32 products go to oneDNN. The answer: when
-each update ended, what was logged of the first, the checked completions' scores, and the process's peak
-memory over what it had before the first model was loaded.
+training began and each update ended, what was logged of the first, the checked completions' scores, and the
+process's peak memory over what it had before the first model was loaded.
 """
 
 import json
@@ -32,6 +32,9 @@ BASELINE_MB = memory_mb("VmRSS")
 class Clock(TrainerCallback):  # type: ignore[misc]
     def __init__(self) -> None:
         self.times: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.times.append(clock())
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.times.append(clock())
