@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 import os
 import random
 import statistics
@@ -148,18 +147,21 @@ def make_generator(width: int, layers: int, mean_length: float) -> Generator:
     """
     tokenizer = words_tokenizer()
     model = make_model(tokenizer, width, layers)
-    probability = 1 / mean_length
     direction = torch.randn(width)
     direction /= direction.norm()
     with torch.no_grad():
         model.model.layers[-1].mlp.down_proj.bias.copy_(0.5 * direction)
         states = model.model(torch.randint(3, VOCABULARY, (4, 64))).last_hidden_state
-        along = float((states @ direction).mean())
-        others = float(torch.logsumexp(model.lm_head(states)[..., 3:], -1).mean())
-        end = others + math.log(probability / (1 - probability)) if probability else -50.0
+        along = states @ direction
+        others = torch.logsumexp(model.lm_head(states)[..., 3:], -1)
+        low, high = -50.0, 50.0
+        for _ in range(50):  # bisection
+            middle = (low + high) / 2
+            ends = torch.sigmoid(middle * along / along.mean() - others).mean()
+            low, high = (middle, high) if ends < 1 / mean_length else (low, middle)
         weights = model.lm_head.weight
-        weights[[tokenizer.pad_token_id, tokenizer.bos_token_id]] = -50 / along * direction
-        weights[tokenizer.eos_token_id] = end / along * direction
+        weights[[tokenizer.pad_token_id, tokenizer.bos_token_id]] = -50 / along.mean() * direction
+        weights[tokenizer.eos_token_id] = low / along.mean() * direction
     return Generator(model, tokenizer)
 
 
