@@ -72,19 +72,19 @@ def compare(worker: Worker, generator: Generator, problems: int, tokens: int, ro
         (folder / "prompts.json").write_text(json.dumps(texts))
         both = {"model": str(folder / "model"), "prompts": str(folder / "prompts.json"), "tokens": tokens}
 
-        def peer(setting: dict[str, Any], onednn: bool = False) -> float:
-            sampling = {"n": SAMPLES, "temperature": 1.0, "keep": False, "onednn": onednn}
+        def peer(setting: dict[str, Any]) -> float:
+            sampling = {"n": SAMPLES, "temperature": 1.0, "keep": False}
             answer = worker.ask(**both, **sampling, **setting)
             lengths["peer"].append(answer["lengths"])
             return sum(map(sum, answer["lengths"])) / float(answer["seconds"])
 
-        setting = best("batch", (problems, problems // 4, 1), peer)
-        greedy = worker.ask(**both, **setting, n=1, temperature=0.0, keep=True, onednn=False)["ids"]
+        setting = best("batch", sorted({problems, max(1, problems // 4), 1}), peer)
+        greedy = worker.ask(**both, **setting, n=1, temperature=0.0, keep=True)["ids"]
         agree = sum(a == b for a, b in zip(greedy, rollouts(1, 0.0, 0), strict=True)) / problems
         assert agree > 0.8, agree  # a draw between two tokens may go either way
         ours()
         lengths = {"ours": [], "peer": []}
-        found = alternate(rounds, ours=ours, peer=lambda: peer(setting), same=lambda: peer(setting, True))
+        found = alternate(rounds, ours=ours, peer=lambda: peer(setting))
     prompt_lengths = sorted(len(text.split()) + 1 for text in texts)
     mean = {side: [sum(map(sum, rows)) / problems / SAMPLES for rows in lengths[side]] for side in lengths}
     length = sum(mean["ours"]) / rounds
@@ -99,7 +99,6 @@ def compare(worker: Worker, generator: Generator, problems: int, tokens: int, ro
     return {
         **found,
         "setting": setting,
-        "times_same_kernels": found["ours"] / found["same"],
         "length": length,
         "mean_lengths": mean,
         "limit": computed / needed,
@@ -110,8 +109,8 @@ def compare(worker: Worker, generator: Generator, problems: int, tokens: int, ro
 def line(name: str, f: dict[str, Any]) -> str:
     return (
         f"{name}: {f['ours']:.0f} tokens/s against {f['peer']:.0f} of transformers "
-        f"({describe(f['setting'])}): {spread(f)} times; limit {f['limit']:.1f}; with the same kernels "
-        f"{f['times_same_kernels']:.2f} times; {100 * f['greedy_agree']:.0f} % of greedy completions agree"
+        f"({describe(f['setting'])}): {spread(f)} times; limit {f['limit']:.1f}; "
+        f"{100 * f['greedy_agree']:.0f} % of greedy completions agree"
     )
 
 
@@ -123,17 +122,16 @@ def page(report: dict[str, Any]) -> list[str]:
         f"{report['tokens']} tokens, temperature 1, a Llama of width {report['width']} with "
         f"{report['layers']} layers. Sampled tokens a second, medians of {report['rounds']} alternating "
         "rounds (in brackets the lowest and highest ratio of a round). limit: tokens that go through the "
-        "model in `generate` over those that need to. same kernels: `generate` with oneDNN for all matrix "
-        "products.",
+        "model in `generate` over those that need to.",
         "",
         "| lengths | mean | Generator.rollouts | generate | its setting | times | limit "
-        "| same kernels, times | greedy completions that agree |",
-        "|" + " --- |" * 9,
+        "| greedy completions that agree |",
+        "|" + " --- |" * 8,
     ]
     for name, f in report["shapes"].items():
         lines.append(
             f"| {name} | {f['length']:.0f} | {f['ours']:.0f} | {f['peer']:.0f} | {describe(f['setting'])} | "
-            f"{spread(f)} | {f['limit']:.2f} | {f['times_same_kernels']:.2f} | "
+            f"{spread(f)} | {f['limit']:.2f} | "
             f"{100 * f['greedy_agree']:.0f} % |"
         )
     return lines

@@ -1,8 +1,7 @@
 """Samples with transformers' `generate`; see `serve`.
 
 A request: `model`, a folder; `prompts`, a JSON file with texts; `n`, samples a prompt; `temperature`, 0 for
-greedy; `tokens`, most new ones; `batch`, prompts decoded together; `attention`; `onednn`, whether float32
-products go to oneDNN; `keep`, whether the answer holds the tokens. The answer: seconds, with tokenising and
+greedy; `tokens`, most new ones; `batch`, prompts decoded together; `attention`; `keep`, whether the answer holds the tokens. The answer: seconds, with tokenising and
 decoding to text; the new tokens of each sample, the end included; and, to keep, the tokens themselves.
 """
 
@@ -25,12 +24,10 @@ def sample(
     tokens: int,
     batch: int,
     attention: str,
-    onednn: bool,
     keep: bool,
     threads: int,
 ) -> dict[str, Any]:
     torch.set_num_threads(threads)
-    torch.backends.mkldnn.matmul.fp32_precision = "bf16" if onednn else "ieee"
     texts = json.loads(Path(prompts).read_text())
     network = AutoModelForCausalLM.from_pretrained(
         model, dtype=torch.float32, attn_implementation=attention
