@@ -1,8 +1,9 @@
 """Samples with transformers' `generate`; see `serve`.
 
 A request: `model`, a folder; `prompts`, a JSON file with texts; `n`, samples a prompt; `temperature`, 0 for
-greedy; `tokens`, most new ones; `batch`, prompts decoded together; `attention`; `keep`, whether the answer holds the tokens. The answer: seconds, with tokenising and
-decoding to text; the new tokens of each sample, the end included; and, to keep, the tokens themselves.
+greedy; `tokens`, most new ones; `batch`, prompts decoded together; `attention`; `keep`, whether the answer
+holds the tokens. The answer: seconds, with tokenising and decoding to text; the new tokens of each sample,
+the end included; and, to keep, the tokens themselves.
 """
 
 import json
