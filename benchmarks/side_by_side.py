@@ -123,7 +123,9 @@ def words(rng: random.Random, count: int) -> str:
     return "".join(f" w{rng.randrange(3, VOCABULARY)}" for _ in range(count))
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> PreTrainedModel:
+def make_model(
+    tokenizer: PreTrainedTokenizerFast, width: int, layers: int, mlp_bias: bool = False
+) -> PreTrainedModel:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=width,
@@ -131,7 +133,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, width: int, layers: int) -> P
         num_hidden_layers=layers,
         num_attention_heads=max(2, width // 64),
         max_position_embeddings=4096,
-        mlp_bias=True,
+        mlp_bias=mlp_bias,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
@@ -146,7 +148,7 @@ def make_generator(width: int, layers: int, mean_length: float) -> Generator:
     The last layer adds one direction to all states, and along it lie the weights of the special tokens.
     """
     tokenizer = words_tokenizer()
-    model = make_model(tokenizer, width, layers)
+    model = make_model(tokenizer, width, layers, mlp_bias=True)
     direction = torch.randn(width)
     direction /= direction.norm()
     with torch.no_grad():
