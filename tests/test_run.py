@@ -8,6 +8,7 @@ import pytest
 from rewardranker.errors import UserError
 from rewardranker.recipe import load_recipe
 from rewardranker.run import Checkpoint, Cost, Run, Stage, environment, seed_for
+from rewardranker.training.state import load_state, save_state
 
 
 class Worker:
@@ -170,10 +171,11 @@ def test_the_environment_is_written_down() -> None:
 
 def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
-        state = checkpoint.load() or {"steps": 0}
+        state = load_state(checkpoint) or {"steps": 0}
         for step in range(state["steps"], 5):
             cost.tokens += 1
-            checkpoint.save(lambda done=step + 1: {"steps": done}, now=True)
+            checkpoint._last = float("-inf")  # it is time
+            save_state(checkpoint, lambda done=step + 1: {"steps": done})
             if step == 2 and not state["steps"]:
                 raise RuntimeError("killed in the middle")
         (folder / "steps.txt").write_text(f"{state['steps']}")
@@ -189,11 +191,12 @@ def test_a_killed_stage_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_config_is_not_used(tmp_path: Path) -> None:
     def killed(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
-        checkpoint.save(lambda: {"steps": 1}, now=True)
+        checkpoint._last = float("-inf")  # it is time
+        save_state(checkpoint, lambda: {"steps": 1})
         raise RuntimeError("killed in the middle")
 
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
-        assert checkpoint.load() is None
+        assert load_state(checkpoint) is None
 
     run = Run(tmp_path)
     with pytest.raises(RuntimeError):
@@ -204,6 +207,6 @@ def test_a_checkpoint_of_another_config_is_not_used(tmp_path: Path) -> None:
 def test_checkpoints_are_written_when_it_is_time(tmp_path: Path) -> None:
     often, seldom = (Checkpoint(tmp_path / f"{s}", Cost(), every_s=s) for s in (0.0, 1e9))
     for checkpoint in (often, seldom):
-        checkpoint.save(lambda: {"x": 1})
-    assert often.load() == {"x": 1}
-    assert seldom.load() is None
+        save_state(checkpoint, lambda: {"x": 1})
+    assert load_state(often) == {"x": 1}
+    assert load_state(seldom) is None

@@ -136,10 +136,11 @@ class Loop:
             known = _problems(problems)
             generator = self._new_generator([p for p in known if p.split == "reference"], seed)
             examples = _references(known, "reference")
-            _fine_tune(generator, examples, recipe.sft, seed, known, folder, cost, checkpoint)
+            self._fine_tune(generator, examples, recipe.sft, seed, known, folder, cost, checkpoint)
 
         config = [
             recipe.sft.model_dump(),
+            recipe.compute.model_dump(),
             recipe.generator.model_dump(),
             _digest_checkpoint(recipe.generator.checkpoint),
             seed,
@@ -163,10 +164,13 @@ class Loop:
         def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
             generator, known = Generator.from_pretrained(sft.path / "model"), _problems(problems)
             examples = _references(known, "reference")
-            _fine_tune(generator, examples, config, seed, known, folder, cost, checkpoint)
+            self._fine_tune(generator, examples, config, seed, known, folder, cost, checkpoint)
 
         return self.run.stage(
-            "0-sft-longer", work, config=[config.model_dump(), seed], inputs=[sft, problems]
+            "0-sft-longer",
+            work,
+            config=[config.model_dump(), self.recipe.compute.model_dump(), seed],
+            inputs=[sft, problems],
         )
 
     def sample(self, name: str, policy: Stage, policy_name: str, *, n: int, problems: Stage) -> Stage:
@@ -209,13 +213,15 @@ class Loop:
                 recipe,
                 seed=seed,
                 checkpoint=checkpoint,
+                compute=self.recipe.compute,
             )
             cost.tokens += report.pop("tokens")
             ranker.save(folder / "model", report)
             write_json(folder / "report.json", report)
 
         inputs = [start, problems, sampled, *mined]
-        return self.run.stage(f"{i}-reward", work, config=[recipe.model_dump(), seed], inputs=inputs)
+        config = [recipe.model_dump(), self.recipe.compute.model_dump(), seed]
+        return self.run.stage(f"{i}-reward", work, config=config, inputs=inputs)
 
     def align(self, i: int, sft: Stage, ranker: Stage, problems: Stage, sampled: Sequence[Stage]) -> Stage:
         """Stage C: from the SFT policy to policy `i`, as the recipe's `align` says."""
@@ -233,9 +239,9 @@ class Loop:
             candidates = _candidates_of(sampled)
             examples = rft_examples(known, candidates, recipe.max_per_problem, seed)
             generator = Generator.from_pretrained(sft.path / "model")
-            _fine_tune(generator, examples, recipe, seed, known, folder, cost, checkpoint)
+            self._fine_tune(generator, examples, recipe, seed, known, folder, cost, checkpoint)
 
-        config = [recipe.model_dump(), seed]
+        config = [recipe.model_dump(), self.recipe.compute.model_dump(), seed]
         return self.run.stage(f"{i}-rft", work, config=config, inputs=[sft, problems, *sampled])
 
     def ppo(self, i: int, start: Stage, ranker: Stage, problems: Stage) -> Stage:
@@ -260,12 +266,18 @@ class Loop:
                 max_new_tokens=self.recipe.sampling.max_new_tokens,
                 pass_rate=pass_rate if checked else None,
                 checkpoint=checkpoint,
+                compute=self.recipe.compute,
             )
             cost.tokens += sum(int(row.get("tokens", 0)) for row in history)
             policy.save(folder / "model")
             write_json(folder / "history.json", history)
 
-        config = [recipe.model_dump(), self.recipe.sampling.max_new_tokens, seed]
+        config = [
+            recipe.model_dump(),
+            self.recipe.compute.model_dump(),
+            self.recipe.sampling.max_new_tokens,
+            seed,
+        ]
         return self.run.stage(f"{i}-ppo", work, config=config, inputs=[start, ranker, problems])
 
     def mine(self, i: int, ranker: Stage, problems: Stage, earlier: Sequence[Stage], new: Stage) -> Stage:
@@ -384,6 +396,31 @@ class Loop:
         """What decides verdicts: the number of workers doesn't."""
         return self.recipe.execution.model_dump(exclude={"workers"})
 
+    def _fine_tune(
+        self,
+        generator: Generator,
+        examples: Sequence[tuple[str, str]],
+        config: SFT,
+        seed: int,
+        problems: Sequence[Problem],
+        folder: Path,
+        cost: Cost,
+        checkpoint: Checkpoint,
+    ) -> None:
+        """Train `generator` on `examples`; write it and its curve, held out on development problems."""
+        history = train_sft(
+            generator,
+            examples,
+            config,
+            seed=seed,
+            validation=_references(problems, "development"),
+            checkpoint=checkpoint,
+            compute=self.recipe.compute,
+        )
+        cost.tokens += config.epochs * generator.count_tokens(examples)
+        generator.save(folder / "model")
+        write_json(folder / "history.json", history)
+
     def _candidates(
         self, generator: Generator, problems: Sequence[Problem], name: str, *, n: int, seed: int, cost: Cost
     ) -> list[ExecutedCandidate]:
@@ -461,30 +498,6 @@ def _training(stage: Stage) -> list[Problem]:
     problems = _problems(stage)
     pool = [p for p in problems if p.split == "pool"]
     return pool or [p for p in problems if p.split == "reference"]
-
-
-def _fine_tune(
-    generator: Generator,
-    examples: Sequence[tuple[str, str]],
-    config: SFT,
-    seed: int,
-    problems: Sequence[Problem],
-    folder: Path,
-    cost: Cost,
-    checkpoint: Checkpoint,
-) -> None:
-    """Train `generator` on `examples`; write model and learning curve, held-out on development problems."""
-    history = train_sft(
-        generator,
-        examples,
-        config,
-        seed=seed,
-        validation=_references(problems, "development"),
-        checkpoint=checkpoint,
-    )
-    cost.tokens += config.epochs * generator.count_tokens(examples)
-    generator.save(folder / "model")
-    write_json(folder / "history.json", history)
 
 
 def _test(stage: Stage) -> list[Problem]:

@@ -287,6 +287,26 @@ class Execution(Section):
     trained against the verdict can't learn to fool tests that it never meets; it costs no more."""
 
 
+class Compute(Section):
+    """How training computes: what a large model needs to fit into memory."""
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: matrices are multiplied in it, and with LoRA the frozen weights are kept in it; what is
+    trained stays in float32."""
+    gradient_checkpointing: bool = False
+    """Keep only each layer's input for the backward pass, and compute the rest again: a third slower."""
+    lora_rank: Annotated[int, Field(ge=0)] = 0
+    """Train low-rank adapters of this rank on all linear layers in place of the weights (LoRA), of generator,
+    ranker, policy and critic; they are merged when a stage ends. 0: train all weights."""
+    lora_alpha: PositiveInt = 32
+    """An adapter's product is scaled by lora_alpha / lora_rank."""
+    lora_dropout: Fraction = 0.0
+
+
+PLAIN = Compute()
+"""In float32, all weights, everything kept for the backward pass."""
+
+
 class Recipe(Section):
     """Everything that decides a run."""
 
@@ -313,6 +333,7 @@ class Recipe(Section):
     mining: Mining = Mining()
     evaluation: Evaluation = Evaluation()
     execution: Execution = Execution()
+    compute: Compute = Compute()
 
 
 def shipped() -> dict[str, Path]:

@@ -9,7 +9,8 @@ import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ class Stage:
 class Checkpoint:
     """What an unfinished stage needs to go on where it was: a file beside the stages, written now and then.
 
+    `rewardranker.training.state` writes and reads it.
+
     Args:
         path: the file; it need not exist.
         cost: what the stage has spent, which goes on with it.
@@ -62,29 +65,23 @@ class Checkpoint:
         self._last = self._start = time.monotonic()
         self._start_cpu = _cpu_seconds()
 
-    def load(self) -> dict[str, Any] | None:
-        """What was saved last; None if nothing was. What had been spent is added to the stage's cost."""
-        if not self.path.is_file():
-            return None
-        import torch  # which what only looks at runs does without
+    def is_due(self) -> bool:
+        """Whether it is time to write it."""
+        return time.monotonic() - self._last >= self._every_s
 
-        saved = torch.load(self.path, weights_only=True)
-        for name, spent in saved["cost"].items():
-            setattr(self._cost, name, getattr(self._cost, name) + spent)
-        state: dict[str, Any] = saved["state"]
-        return state
-
-    def save(self, state: Callable[[], dict[str, Any]], *, now: bool = False) -> None:
-        """Write what `state` returns, atomically, if it is time; tensors and plain data."""
-        if not now and time.monotonic() - self._last < self._every_s:
-            return
-        import torch
-
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """A path that becomes the checkpoint when the block ends."""
         start = time.monotonic()
         with atomic_path(self.path) as temporary:
-            torch.save({"state": state(), "cost": vars(self.spent())}, temporary)
+            yield temporary
         self._last = time.monotonic()
         self._every_s = max(self._every_s, _SHARE * (self._last - start))
+
+    def go_on_from(self, cost: dict[str, float]) -> None:
+        """Add what had been spent when the checkpoint was written to the stage's cost."""
+        for name, spent in cost.items():
+            setattr(self._cost, name, getattr(self._cost, name) + spent)
 
     def spent(self) -> Cost:
         """The stage's cost up to now."""

@@ -49,8 +49,8 @@ def test_scores_are_what_the_definition_says(ranker) -> None:
 
 def test_scores_do_not_depend_on_batch_order_or_neighbours(ranker) -> None:
     expected = ranker.score(PROMPTS, COMPLETIONS)
-    for size in (1, 2, 5):
-        np.testing.assert_allclose(ranker.score(PROMPTS, COMPLETIONS, batch_size=size), expected, atol=1e-5)
+    for tokens in (1, 60, 200):
+        np.testing.assert_allclose(ranker.score(PROMPTS, COMPLETIONS, tokens), expected, atol=1e-5)
     order = np.random.default_rng(0).permutation(len(PROMPTS))
     mixed = ranker.score([PROMPTS[i] for i in order], [COMPLETIONS[i] for i in order])
     np.testing.assert_allclose(mixed, expected[order], atol=1e-5)
@@ -119,8 +119,8 @@ def test_probabilities_are_the_calibrated_sigmoid(ranker) -> None:
 
 def test_progress_counts_completions(ranker) -> None:
     seen: list[int] = []
-    ranker.score(PROMPTS, COMPLETIONS, batch_size=5, on_progress=seen.append)
-    assert len(seen) == 2
+    ranker.score(PROMPTS, COMPLETIONS, tokens_at_once=60, on_progress=seen.append)
+    assert len(seen) > 1
     assert sum(seen) == len(PROMPTS)
 
 

@@ -1,10 +1,12 @@
 """Training that was killed goes on as if it had not been, bit by bit; parts of a batch add up."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from rewardranker.models.ranker import RewardRanker
-from rewardranker.recipe import PPO, SFT, Reward
+from rewardranker.recipe import PLAIN, PPO, SFT, Compute, Reward
 from rewardranker.run import Checkpoint, Cost
 from rewardranker.training.ppo import train_ppo
 from rewardranker.training.reward import train_reward
@@ -22,8 +24,13 @@ class Mortal(Checkpoint):
         super().__init__(path, Cost(), every_s=0.0)
         self.n = n
 
-    def save(self, state, *, now=False):
-        super().save(state, now=now)
+    def is_due(self):
+        return True
+
+    @contextmanager
+    def writing(self):
+        with super().writing() as path:
+            yield path
         self.n -= 1
         if self.n == 0:
             raise KilledError
@@ -145,3 +152,44 @@ def test_parts_of_a_batch_add_up(generator, examples, groups, problems, tokens) 
 
     for one, other in zip(trained(0), trained(tokens), strict=True):
         torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3)
+
+
+LEAN = {
+    "lora": Compute(lora_rank=4),
+    "bfloat16": Compute(precision="bfloat16"),
+    "lora, bfloat16": Compute(lora_rank=4, precision="bfloat16"),
+    "gradient checkpointing": Compute(gradient_checkpointing=True),
+    "all": Compute(lora_rank=4, precision="bfloat16", gradient_checkpointing=True),
+}
+
+
+@pytest.mark.parametrize("name", LEAN)
+def test_every_stage_learns_however_it_computes(generator, examples, groups, problems, name) -> None:
+    compute = LEAN[name]
+    names = {n for n, _ in generator.model.named_parameters()}
+    config = SFT(epochs=40, batch_size=10, learning_rate=5e-3)
+    history = train_sft(generator, examples, config, seed=1, compute=compute)
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    reward = Reward(head="scalar", epochs=20, groups_per_batch=5, learning_rate=3e-3, validation=0.0)
+    ranker, report = train_reward(generator, groups, reward, seed=1, compute=compute)
+    assert report["history"][-1]["loss"] < report["history"][0]["loss"]
+    scores = ranker.score([g.prompt for g in groups], [g.chosen[0] for g in groups])
+    steps = PPO(iterations=2, prompts=6, samples=3, minibatch=9)
+    rows = train_ppo(generator, ranker, problems, steps, seed=1, max_new_tokens=6, compute=compute)
+    assert abs(rows[0]["kl"]) < 1e-2  # the reference is what it started from
+    assert {n for n, _ in generator.model.named_parameters()} == names
+    again = ranker.score([g.prompt for g in groups], [g.chosen[0] for g in groups])
+    assert scores == pytest.approx(again, abs=0.05 if compute.precision == "bfloat16" else 1e-6)
+
+
+def test_gradient_checkpointing_changes_no_gradient(generator, examples, groups, problems) -> None:
+    def trained(compute):
+        model = generator.copy()
+        train_sft(model, examples, SFT(epochs=2, batch_size=5), seed=1, compute=compute)
+        ranker, _ = train_reward(model, groups, Reward(epochs=1, groups_per_batch=5), seed=1, compute=compute)
+        steps = PPO(iterations=1, prompts=6, samples=3, minibatch=9)
+        train_ppo(model, ranker, problems, steps, seed=1, max_new_tokens=6, compute=compute)
+        return [*model.model.parameters(), *ranker.model.parameters()]
+
+    for one, other in zip(trained(PLAIN), trained(LEAN["gradient checkpointing"]), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)

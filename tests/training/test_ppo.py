@@ -7,7 +7,7 @@ from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.preference import PreferenceGroup
-from rewardranker.recipe import PPO, SFT, Reward
+from rewardranker.recipe import PLAIN, PPO, SFT, Reward
 from rewardranker.training.ppo import _Batch, _Critic, train_ppo
 from rewardranker.training.reward import train_reward
 from rewardranker.training.sft import train_sft
@@ -89,7 +89,7 @@ def test_scores_are_normalised_and_clamped_and_endless_rollouts_fined(policy, ra
 
 
 def test_the_critic_starts_from_the_ranker_at_value_0(ranker) -> None:
-    critic = _Critic(ranker)
+    critic = _Critic(ranker, PLAIN)
     batch = _Batch([[3, 4], [5]], [[6, 7, 2], [8, 2], [9, 2]], [0, 0, 1])
     assert critic.values(batch).shape == (3, 3)
     assert (critic.values(batch) == 0).all()

@@ -53,7 +53,7 @@ def train_sft(
         raise UserError(f"{problems}: no problem has a reference program to learn from (field `reference`)")
     examples = [(p.prompt, p.reference or "") for p in known]
     model = _start(generator, config, [prompt + completion for prompt, completion in examples])
-    history = train(model, examples, config.sft, seed=config.seed)
+    history = train(model, examples, config.sft, seed=config.seed, compute=config.compute)
     with atomic_directory(out) as folder:
         model.save(folder)
         write_json(folder / "history.json", history)
@@ -81,7 +81,8 @@ def train_reward(
     check_out(out, folder=True)
     groups = load_preferences(pairs, language=language)
     texts = [group.prompt + text for group in groups for text in (*group.chosen, *group.rejected)]
-    ranker, report = train(_start(generator, config, texts), groups, config.reward, seed=config.seed)
+    start = _start(generator, config, texts)
+    ranker, report = train(start, groups, config.reward, seed=config.seed, compute=config.compute)
     with atomic_directory(out) as folder:
         ranker.save(folder, report)
         write_json(folder / "report.json", report)
@@ -119,6 +120,7 @@ def train_ppo(
         config.ppo,
         seed=config.seed,
         max_new_tokens=config.sampling.max_new_tokens,
+        compute=config.compute,
     )
     with atomic_directory(out) as folder:
         policy.save(folder)

@@ -137,5 +137,18 @@ def decoding_kernels(model: PreTrainedModel) -> Iterator[None]:
         model.set_attn_implementation("eager")
 
 
+@contextmanager
+def fused_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Have a small model on a CPU compute attention fused meanwhile, as is faster without gradients."""
+    if model.config._attn_implementation != "eager":
+        yield
+        return
+    model.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        model.set_attn_implementation("eager")
+
+
 def _is_small(model: PreTrainedModel) -> bool:
     return bool(model.device.type == "cpu" and model.config.get_text_config().hidden_size <= _SMALL)

@@ -9,8 +9,8 @@ Three ways to the same states, to rounding, and the choice between them by what 
   prompt and itself only, and its positions go on from the prompt's.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -20,6 +20,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from rewardranker.models.checkpoints import fused_attention
 from rewardranker.models.tokens import Tokens, pad_left, pad_right, positions
 
 Way = Literal["naive", "cached", "tree"]
@@ -88,6 +89,8 @@ def cheapest(
     costs = {way: work.cost(module) for way, work in works(prompts, continuations, owners).items()}
     if "flash" in (module.config._attn_implementation or ""):  # it takes no mask
         del costs["tree"]
+    if module.training and getattr(module, "is_gradient_checkpointing", False):  # it keeps no cache then
+        del costs["cached"]
     window = getattr(module.config.get_text_config(), "sliding_window", None)
     if window is not None and max(map(len, prompts)) + max(map(len, continuations)) >= window:
         return "naive"  # a mask of ours would undo the window, and a cache has forgotten what is outside
@@ -186,27 +189,14 @@ def _tree(
     column = torch.arange(wide, device=device)
     seen = (branch[:, None, :] == branch[:, :, None]) | (branch[:, None, :] == 0)
     seen = (seen & (column <= column[:, None]))[:, None]
-    with _attention_for(module, seen):
+    config = module.config.get_text_config()
+    weights = seen.numel() * config.num_attention_heads * module.dtype.itemsize
+    with fused_attention(module) if weights > _EAGER_BYTES else nullcontext():
         states: Tensor = module(
             input_ids=tokens, attention_mask=_mask(module, seen), position_ids=position, use_cache=False
         ).last_hidden_state
     index = [owner * wide + place for owner, places_ in zip(owners, wanted, strict=True) for place in places_]
     return states.flatten(0, 1).index_select(0, torch.tensor(index, device=device))
-
-
-@contextmanager
-def _attention_for(module: PreTrainedModel, seen: Tensor) -> Iterator[None]:
-    """Have a model that computes attention as plain products not do so where they would leave the cache."""
-    config = module.config.get_text_config()
-    weights = seen.numel() * config.num_attention_heads * module.dtype.itemsize
-    if module.config._attn_implementation != "eager" or weights <= _EAGER_BYTES:
-        yield
-        return
-    module.set_attn_implementation("sdpa")
-    try:
-        yield
-    finally:
-        module.set_attn_implementation("eager")
 
 
 def _mask(module: PreTrainedModel, seen: Tensor) -> Tensor:

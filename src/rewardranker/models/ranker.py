@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -21,13 +21,15 @@ from transformers import (
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory, read_text
-from rewardranker.models.checkpoints import load_checkpoint, prefer_fast_kernels
+from rewardranker.models.checkpoints import fused_attention, load_checkpoint, prefer_fast_kernels
 from rewardranker.models.generator import Generator
 from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.recipe import Head
 
 _SETTINGS = "rewardranker.json"
+_TOKENS_AT_ONCE = 2048
+"""Of prompts and completions that are scored together: more is slower on a CPU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +160,8 @@ class RewardRanker:
             rows = tuple(row[-1] for row in rows)
         else:
             rows = tuple(row[1:].mean(0) for row in rows)
-        scores: Tensor = self.model.score(torch.stack(rows))[:, 0].float()
+        # In float32 whatever the model is in: bfloat16 has too few digits to tell candidates apart.
+        scores: Tensor = torch.stack(rows).float() @ self.model.score.weight[0].float()
         return scores
 
     @torch.inference_mode()
@@ -166,7 +169,7 @@ class RewardRanker:
         self,
         prompts: Sequence[str],
         completions: Sequence[str],
-        batch_size: int = 256,
+        tokens_at_once: int = _TOKENS_AT_ONCE,
         on_progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """Raw scores [N] of N completions, each of the prompt at the same place.
@@ -175,7 +178,7 @@ class RewardRanker:
         and so are the prompts that completions share.
 
         Args:
-            batch_size: completions computed together.
+            tokens_at_once: of prompts and completions computed together, at most, unless one alone has more.
             on_progress: called after each batch with the number of completions it settled.
 
         A completion that doesn't fit the model's context with its prompt gets -inf, the lowest score there
@@ -206,17 +209,17 @@ class RewardRanker:
             (k for k in range(len(pairs)) if fits[k]),
             key=lambda k: (len(prompt_ids[pairs[k][0]]), pairs[k][0]),
         )
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
-            owners = [pairs[k][0] for k in batch]
-            row = {p: i for i, p in enumerate(dict.fromkeys(owners))}
-            found_scores = self.forward(
-                [prompt_ids[p] for p in row], [completion_ids[k] for k in batch], [row[p] for p in owners]
-            )
-            for k, value in zip(batch, found_scores.tolist(), strict=True):
-                scores[where[k]] = value
-            if on_progress is not None:
-                on_progress(sum(len(where[k]) for k in batch))
+        with fused_attention(self.model):
+            for batch in _batches(order, pairs, prompt_ids, completion_ids, tokens_at_once):
+                owners = [pairs[k][0] for k in batch]
+                row = {p: i for i, p in enumerate(dict.fromkeys(owners))}
+                found_scores = self.forward(
+                    [prompt_ids[p] for p in row], [completion_ids[k] for k in batch], [row[p] for p in owners]
+                )
+                for k, value in zip(batch, found_scores.tolist(), strict=True):
+                    scores[where[k]] = value
+                if on_progress is not None:
+                    on_progress(sum(len(where[k]) for k in batch))
         return scores
 
     def probability(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -233,6 +236,29 @@ class RewardRanker:
         probability = self.probability(raw)
         order = sorted(range(len(raw)), key=lambda i: -raw[i])
         return [(i, Score(float(raw[i]), float(probability[i]))) for i in order]
+
+
+def _batches(
+    order: Sequence[int],
+    pairs: Sequence[tuple[int, str]],
+    prompts: Sequence[Tokens],
+    completions: Sequence[Tokens],
+    most: int,
+) -> Iterator[list[int]]:
+    """`order` in runs of at most `most` tokens, a prompt counted once for its completions in a run."""
+    batch: list[int] = []
+    tokens = 0
+    for k in order:
+        prompt = pairs[k][0]
+        known = bool(batch) and pairs[batch[-1]][0] == prompt
+        more = len(completions[k]) + (0 if known else len(prompts[prompt]))
+        if batch and tokens + more > most:
+            yield batch
+            batch, tokens, more = [], 0, len(completions[k]) + len(prompts[prompt])
+        batch.append(k)
+        tokens += more
+    if batch:
+        yield batch
 
 
 _METRICS = {

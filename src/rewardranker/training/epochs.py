@@ -13,6 +13,7 @@ from rewardranker.recipe import SFT, Reward
 from rewardranker.run import Checkpoint
 from rewardranker.training.batches import batches, parts
 from rewardranker.training.optimizer import Optimizer, dropout_seed
+from rewardranker.training.state import load_state, save_state, trained_weights
 
 Item = TypeVar("Item")
 
@@ -72,8 +73,8 @@ def train_epochs(
     epoch_order = order.getstate()
 
     with progress.task(name, total=steps) as bar, dropout_seed(seed):
-        if checkpoint is not None and (state := checkpoint.load()) is not None:
-            model.load_state_dict(state["model"])
+        if (state := load_state(checkpoint)) is not None:
+            model.load_state_dict(state["model"], strict=False)
             optimizer.load_state_dict(state["optimizer"])
             history, losses, best = state["history"], list(state["losses"]), state["best"]
             n_tokens, n_done, epoch_order = state["tokens"], state["done"], state["epoch_order"]
@@ -82,7 +83,7 @@ def train_epochs(
 
         def save() -> dict[str, Any]:
             return {
-                "model": model.state_dict(),
+                "model": trained_weights(model),
                 "optimizer": optimizer.state_dict(),
                 "history": history,
                 "losses": torch.stack(losses) if losses else torch.empty(0),
@@ -114,8 +115,7 @@ def train_epochs(
                 n_tokens += sum(map(tokens, drawn))
                 n_done += 1
                 bar.advance(note=f"loss {float(step_loss):.3f}")
-                if checkpoint is not None:
-                    checkpoint.save(save)
+                save_state(checkpoint, save)
             model.eval()
             row = {"epoch": len(history) + 1.0, "loss": float(torch.stack(losses).mean())}
             row |= validate() if validate is not None else {}
@@ -124,9 +124,9 @@ def train_epochs(
             if patience:
                 lowest = min(range(len(history)), key=lambda i: history[i]["validation_loss"])
                 if lowest == len(history) - 1:
-                    best = {key: value.detach().clone() for key, value in model.state_dict().items()}
+                    best = {key: value.clone() for key, value in trained_weights(model).items()}
                 elif len(history) - 1 - lowest >= patience:
                     break
     if best is not None:
-        model.load_state_dict(best)
+        model.load_state_dict(best, strict=False)
     return history, n_tokens

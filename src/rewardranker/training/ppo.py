@@ -1,7 +1,8 @@
 """Stage C: the generator is aligned with the ranker by proximal policy optimisation."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,14 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
+from transformers import PreTrainedModel
 
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
+from rewardranker.models.lora import add_adapters, prepared, take_off_adapters, without_adapters
 from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.problem import Problem
-from rewardranker.recipe import PPO
+from rewardranker.recipe import PLAIN, PPO, Compute
 from rewardranker.run import Checkpoint
 from rewardranker.training.batches import parts
 from rewardranker.training.losses import (
@@ -31,16 +34,23 @@ from rewardranker.training.losses import (
     whiten,
 )
 from rewardranker.training.optimizer import Optimizer
+from rewardranker.training.state import load_state, save_state, trained_weights
 
 _ROWS = 512
-"""Rollouts decoded or scored together."""
+"""Rollouts decoded together."""
 
 
 class _Critic:
     """The value of each state of a completion: the ranker's backbone with a linear head that starts at 0."""
 
-    def __init__(self, ranker: RewardRanker) -> None:
-        self.backbone = ranker.copy().model.base_model
+    def __init__(self, ranker: RewardRanker, compute: Compute) -> None:
+        if compute.lora_rank:  # adapters on the ranker itself, off while it scores
+            add_adapters(ranker.model, compute)
+        else:
+            ranker = ranker.copy()
+        self.backbone = ranker.model.base_model
+        if compute.gradient_checkpointing:
+            ranker.model.gradient_checkpointing_enable({"use_reentrant": False})
         hidden = self.backbone.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden, 1, device=self.backbone.device)
         nn.init.zeros_(self.head.weight)
@@ -50,10 +60,10 @@ class _Critic:
         return [*self.backbone.parameters(), *self.head.parameters()]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"backbone": self.backbone.state_dict(), "head": self.head.state_dict()}
+        return {"backbone": trained_weights(self.backbone), "head": self.head.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.backbone.load_state_dict(state["backbone"])
+        self.backbone.load_state_dict(state["backbone"], strict=False)
         self.head.load_state_dict(state["head"])
 
     def values(self, batch: "_Batch") -> Tensor:
@@ -106,6 +116,7 @@ def train_ppo(
     max_new_tokens: int,
     pass_rate: Callable[[Generator], float] | None = None,
     checkpoint: Checkpoint | None = None,
+    compute: Compute = PLAIN,
 ) -> list[dict[str, Any]]:
     """Raise the ranker's score of what `policy` samples, in place, while it stays near where it started.
 
@@ -122,6 +133,8 @@ def train_ppo(
         max_new_tokens: longest completion.
         pass_rate: measures the true pass rate of a policy, every `check_every` rounds, at the start and end.
         checkpoint: where to go on from if this was begun, and where to leave what is needed for that.
+        compute: precision, adapters, what is kept for the backward pass. With adapters the policy without
+            them is the reference, and the ranker with others the critic: two copies of the weights, not four.
 
     Returns:
         one row for each number of rounds done, 0 to `iterations` (fewer when it was stopped, which the last
@@ -144,8 +157,22 @@ def train_ppo(
             "[ppo] advantage = 'gae' needs a ranker with the policy's tokenizer, for its critic starts from "
             "the ranker and reads the policy's tokens; train the ranker from this policy, or use 'rloo'"
         )
-    training = _Training(policy, ranker, problems, config, seed)
-    if checkpoint is not None and (state := checkpoint.load()) is not None:
+    with prepared(policy.model, compute):
+        history = _train(
+            _Training(policy, ranker, problems, config, seed, compute), max_new_tokens, pass_rate, checkpoint
+        )
+    take_off_adapters(ranker.model, merge=False)
+    return history
+
+
+def _train(
+    training: "_Training",
+    max_new_tokens: int,
+    pass_rate: Callable[[Generator], float] | None,
+    checkpoint: Checkpoint | None,
+) -> list[dict[str, Any]]:
+    config = training.config
+    if (state := load_state(checkpoint)) is not None:
         training.load_state_dict(state)
     with progress.task("PPO", total=config.iterations) as bar:
         bar.advance(training.n_done)
@@ -155,28 +182,34 @@ def train_ppo(
                 row["stopped"] = row["pass"] = None
                 last = row["round"] == config.iterations or row["kl"] > config.max_kl
                 if pass_rate is not None and (last or row["round"] % config.check_every == 0):
-                    row["pass"] = pass_rate(policy)
+                    row["pass"] = pass_rate(training.policy)
                 row["stopped"] = _why_to_stop(training.history, config)
                 if row["stopped"]:
                     progress.console.print(f"  PPO stopped: {row['stopped']}", markup=False)
                 if last or row["stopped"]:
                     return training.history
-                if checkpoint is not None:
-                    checkpoint.save(training.state_dict)
+                save_state(checkpoint, training.state_dict)
             row = training.update()
             bar.advance(note=f"score {row['score']:.2f}  KL {row['kl']:.2f}")
-            if checkpoint is not None:
-                checkpoint.save(training.state_dict)
+            save_state(checkpoint, training.state_dict)
 
 
 class _Training:
     """Everything that changes while PPO runs."""
 
     def __init__(
-        self, policy: Generator, ranker: RewardRanker, problems: Sequence[Problem], config: PPO, seed: int
+        self,
+        policy: Generator,
+        ranker: RewardRanker,
+        problems: Sequence[Problem],
+        config: PPO,
+        seed: int,
+        compute: Compute,
     ) -> None:
-        self.policy, self.reference, self.ranker = policy, policy.copy(), ranker
-        self.critic = _Critic(ranker) if config.advantage == "gae" else None
+        self.policy, self.ranker, self.compute = policy, ranker, compute
+        self.reference = policy if compute.lora_rank else policy.copy()
+        """With adapters the policy itself, without them: one copy of the weights."""
+        self.critic = _Critic(ranker, compute) if config.advantage == "gae" else None
         self.problems, self.config, self.seed = problems, config, seed
         self.prompts = min(config.prompts, len(problems))
         steps = config.iterations * config.epochs * -(-self.prompts // _prompts_a_step(config))
@@ -226,15 +259,16 @@ class _Training:
         """Learn from what was sampled; the round's row."""
         assert self.experience is not None
         row = self.history[-1]
-        row |= _update(
-            self.experience,
-            self.config,
-            self.rng,
-            policy=self.policy,
-            critic=self.critic,
-            actor_optimizer=self.actor_optimizer,
-            critic_optimizer=self.critic_optimizer,
-        )
+        with _checkpointed(self.policy.model, self.critic and self.critic.backbone, self.compute):
+            row |= _update(
+                self.experience,
+                self.config,
+                self.rng,
+                policy=self.policy,
+                critic=self.critic,
+                actor_optimizer=self.actor_optimizer,
+                critic_optimizer=self.critic_optimizer,
+            )
         if self.config.kl_target:
             n = len(self.experience.batch.completions)
             self.kl_weight = adapted_kl_weight(self.kl_weight, row["kl"], self.config.kl_target, n)
@@ -244,7 +278,7 @@ class _Training:
     def state_dict(self) -> dict[str, Any]:
         """What `load_state_dict` needs to go on as if nothing had happened."""
         state = {
-            "policy": self.policy.model.state_dict(),
+            "policy": trained_weights(self.policy.model),
             "actor_optimizer": self.actor_optimizer.state_dict(),
             "history": self.history,
             "left": self.left,
@@ -259,7 +293,7 @@ class _Training:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken."""
-        self.policy.model.load_state_dict(state["policy"])
+        self.policy.model.load_state_dict(state["policy"], strict=False)
         self.actor_optimizer.load_state_dict(state["actor_optimizer"])
         if self.critic is not None and self.critic_optimizer is not None:
             self.critic.load_state_dict(state["critic"])
@@ -268,6 +302,24 @@ class _Training:
         if (experience := state["experience"]) is not None:
             self.experience = _Experience(**{**experience, "batch": _Batch(**experience["batch"])})
         self.rng.setstate(state["rng"])
+
+
+@contextmanager
+def _checkpointed(
+    policy: PreTrainedModel, critic: PreTrainedModel | None, compute: Compute
+) -> Iterator[None]:
+    """Training mode without dropout, if activations are to be computed again: only in that mode they are."""
+    models = [m for m in (policy, critic) if m is not None] if compute.gradient_checkpointing else []
+    for model in models:
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = 0.0
+        model.train()
+    yield
+    for model in models:
+        model.eval()
 
 
 def _why_to_stop(history: Sequence[dict[str, Any]], config: PPO) -> str | None:
@@ -341,12 +393,14 @@ def _evaluate(
     old, mask = completion_logprobs(
         policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
     )
-    base, _ = completion_logprobs(
-        reference.model, batch.prompts, batch.completions, batch.owners, config.temperature
-    )
+    with without_adapters(reference.model):
+        base, _ = completion_logprobs(
+            reference.model, batch.prompts, batch.completions, batch.owners, config.temperature
+        )
     kl = kl_k1(old, base)
 
-    raw = ranker.score([problems[r.problem].prompt for r in rollouts], [r.text for r in rollouts], _ROWS)
+    with without_adapters(ranker.model):
+        raw = ranker.score([problems[r.problem].prompt for r in rollouts], [r.text for r in rollouts])
     ended = np.array([r.finish_reason != "length" for r in rollouts])
     normal = np.clip(
         (raw - ranker.calibration.mean) / ranker.calibration.std, -config.reward_clip, config.reward_clip

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import Floats, bootstrap_ci, ece, pair_counts_of_sides, reliability
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import prepared
 from rewardranker.models.prefix import completion_states, token_logprobs
 from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.problems.preference import PreferenceGroup
-from rewardranker.recipe import Reward
+from rewardranker.recipe import PLAIN, Compute, Reward
 from rewardranker.run import Checkpoint
 from rewardranker.training.calibration import cross_fitted_probabilities, fit_platt
 from rewardranker.training.epochs import train_epochs
@@ -49,6 +50,7 @@ def train_reward(
     *,
     seed: int,
     checkpoint: Checkpoint | None = None,
+    compute: Compute = PLAIN,
 ) -> tuple[RewardRanker, dict[str, Any]]:
     """Train a ranker with the Bradley-Terry loss on all pairs of each group.
 
@@ -63,6 +65,7 @@ def train_reward(
         config: head, sizes and rates. A ranker as `start` must have the same head.
         seed: decides the split, the order, the draws, dropout and a new scalar head.
         checkpoint: where to go on from if this was begun, and where to leave what is needed for that.
+        compute: precision, adapters, what is kept for the backward pass.
 
     Returns:
         the ranker, and a report: history (a row an epoch: epoch, loss and, where there are validation
@@ -90,22 +93,23 @@ def train_reward(
     usable, left_out = _encode(ranker, groups)
     train, validation = _split(usable, config.validation, random.Random(f"split/{seed}"))
     order = random.Random(f"order/{seed}")
-    history, tokens = train_epochs(
-        ranker.model,
-        train,
-        lambda batch: _loss(ranker, batch, config),
-        config,
-        name="ranker",
-        seed=seed,
-        order=order,
-        batch_size=config.groups_per_batch,
-        weight=lambda group: group.weight,
-        tokens=lambda group: group.tokens,
-        draw=lambda group: _draw(group, config.max_per_side, order),
-        validate=(lambda: _validate(ranker, validation, config)) if validation else None,
-        patience=config.patience if validation else 0,
-        checkpoint=checkpoint,
-    )
+    with prepared(ranker.model, compute):
+        history, tokens = train_epochs(
+            ranker.model,
+            train,
+            lambda batch: _loss(ranker, batch, config),
+            config,
+            name="ranker",
+            seed=seed,
+            order=order,
+            batch_size=config.groups_per_batch,
+            weight=lambda group: group.weight,
+            tokens=lambda group: group.tokens,
+            draw=lambda group: _draw(group, config.max_per_side, order),
+            validate=(lambda: _validate(ranker, validation, config)) if validation else None,
+            patience=config.patience if validation else 0,
+            checkpoint=checkpoint,
+        )
     report: dict[str, Any] = {
         "history": history,
         "train_problems": len({g.problem_id for g in train}),

@@ -9,9 +9,10 @@ from transformers import PreTrainedModel
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import prepared
 from rewardranker.models.prefix import token_logprobs
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts, pad_right
-from rewardranker.recipe import SFT
+from rewardranker.recipe import PLAIN, SFT, Compute
 from rewardranker.run import Checkpoint
 from rewardranker.training.epochs import train_epochs
 
@@ -24,6 +25,7 @@ def train_sft(
     seed: int,
     validation: Sequence[tuple[str, str]] = (),
     checkpoint: Checkpoint | None = None,
+    compute: Compute = PLAIN,
 ) -> list[dict[str, float]]:
     """Fit `generator` to (prompt, completion) examples, in place; go on from `checkpoint` if it was begun.
 
@@ -42,20 +44,21 @@ def train_sft(
     rows = _encode(generator, examples)
     held_out = _encode(generator, validation)
     model = generator.model
-    history, _ = train_epochs(
-        model,
-        rows,
-        lambda batch: _loss(model, batch, config.prompt_loss_weight),
-        config,
-        name="SFT",
-        seed=seed,
-        order=random.Random(seed),
-        batch_size=config.batch_size,
-        weight=lambda row: len(row[1]) + config.prompt_loss_weight * (len(row[0]) - 1),
-        tokens=lambda row: len(row[0]) + len(row[1]),
-        validate=(lambda: _validate(model, held_out, config.batch_size)) if held_out else None,
-        checkpoint=checkpoint,
-    )
+    with prepared(model, compute):
+        history, _ = train_epochs(
+            model,
+            rows,
+            lambda batch: _loss(model, batch, config.prompt_loss_weight),
+            config,
+            name="SFT",
+            seed=seed,
+            order=random.Random(seed),
+            batch_size=config.batch_size,
+            weight=lambda row: len(row[1]) + config.prompt_loss_weight * (len(row[0]) - 1),
+            tokens=lambda row: len(row[0]) + len(row[1]),
+            validate=(lambda: _validate(model, held_out, config.batch_size)) if held_out else None,
+            checkpoint=checkpoint,
+        )
     return history
 
 

@@ -1,0 +1,32 @@
+"""What an unfinished training stage needs to go on: tensors and plain data, in the stage's `Checkpoint`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rewardranker.run import Checkpoint
+
+
+def load_state(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    """What was saved last; None if nothing was. What had been spent is added to the stage's cost."""
+    if checkpoint is None or not checkpoint.path.is_file():
+        return None
+    saved = torch.load(checkpoint.path, weights_only=True)
+    checkpoint.go_on_from(saved["cost"])
+    state: dict[str, Any] = saved["state"]
+    return state
+
+
+def save_state(checkpoint: Checkpoint | None, state: Callable[[], dict[str, Any]]) -> None:
+    """Write what `state` returns, atomically, if it is time."""
+    if checkpoint is None or not checkpoint.is_due():
+        return
+    with checkpoint.writing() as temporary:
+        torch.save({"state": state(), "cost": vars(checkpoint.spent())}, temporary)
+
+
+def trained_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The parameters that training changes, by name; `load_state_dict(..., strict=False)` takes them."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
