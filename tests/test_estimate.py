@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from rewardranker.errors import UserError
 from rewardranker.estimate import estimate
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import add_adapters
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.micro.generate import micro_problems
-from rewardranker.recipe import Decoder, MicroProblems, Recipe, load_recipe
+from rewardranker.recipe import Compute, Decoder, MicroProblems, Recipe, load_recipe
 
 
 def table(recipe: Recipe) -> dict[str, tuple[str, ...]]:
@@ -140,3 +142,42 @@ def test_shared_key_heads_are_counted_once(tmp_path: Path) -> None:
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"num_key_value_heads": 4}))
     assert shared / sampling_mb() == pytest.approx(0.5, abs=0.05)
+
+
+def test_adapters_take_what_they_take(generator_of_tiny) -> None:
+    model, sizes = generator_of_tiny
+    add_adapters(model, Compute(lora_rank=4))
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    assert module._trained(Compute(lora_rank=4), sizes) == 16 * trained + 4 * frozen
+    half = module._trained(Compute(lora_rank=4, precision="bfloat16"), sizes)
+    assert half == 16 * trained + 2 * frozen
+
+
+@pytest.fixture
+def generator_of_tiny():
+    recipe = load_recipe("tiny", ("problems.micro.reference=60",))
+    sizes = module._sizes(recipe)
+    tokenizer = train_tokenizer(["def f(xs):\n"] * 2, 300)
+    model = build_decoder(recipe.generator.decoder, tokenizer, 1)
+    return model, replace(sizes, parameters=model.num_parameters())
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "compute.lora_rank=8",
+        "compute.gradient_checkpointing=true",
+        "sft.tokens_at_once=512",
+        'compute.precision="bfloat16"',
+    ],
+)
+def test_what_saves_memory_saves_it(setting: str) -> None:
+    assert stages(setting)["0-sft"].memory < stages()["0-sft"].memory
+
+
+def test_adapters_share_the_weights_of_reference_and_critic() -> None:
+    whole, lean = stages("align=ppo"), stages("align=ppo", "compute.lora_rank=1")
+    recipe = load_recipe("tiny")
+    saved = whole["1-ppo"].memory - lean["1-ppo"].memory
+    assert saved > (2 * 16 + 2 * 4 - 2 * 4 - 2) * module._sizes(recipe).parameters  # 2 for small adapters

@@ -27,13 +27,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from rewardranker.errors import UserError
 from rewardranker.models.checkpoints import load_tokenizer, prefer_fast_kernels
 from rewardranker.models.decoder import build_decoder
+from rewardranker.models.prefix import LOGITS
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.models.tokens import encode_completions, encode_prompts, set_prompt_form
 from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.split import assign_splits
-from rewardranker.recipe import MicroProblems, Recipe
+from rewardranker.recipe import SFT, Compute, MicroProblems, Recipe
 from rewardranker.run import seed_for
 
 _TRAINING, _SCORING, _SAMPLING = 0.25, 0.25, 0.05
@@ -46,6 +47,9 @@ _PROCESS_GB = 1.5
 _FLOAT = 4
 _TRAINED = 4 * _FLOAT
 """Bytes a parameter that is trained: weight, gradient and AdamW's two moments."""
+_HALF = 2
+_LINEAR = 7
+"""Linear layers of a decoder's layer: four of attention, three of the gated feed-forward."""
 _SAMPLE = 100
 """Micro problems made to measure lengths."""
 
@@ -203,9 +207,11 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
     with_reference = sizes.splits["pool"] == 0  # whether the training problems have references
     weights = _FLOAT * sizes.parameters
 
-    def sft(name: str, examples: float, epochs: int, batch: int) -> _Stage:
-        memory = _TRAINED * sizes.parameters + _activations(sizes, batch * sizes.longest)
-        return _Stage(name, trained=epochs * examples * (prompt + completion), memory=memory)
+    trained = _trained(recipe.compute, sizes)
+
+    def sft(name: str, examples: float, config: SFT, epochs: int) -> _Stage:
+        kept = _activations(recipe.compute, sizes, config.batch_size * sizes.longest, config.tokens_at_once)
+        return _Stage(name, trained=epochs * examples * (prompt + completion), memory=trained + kept)
 
     def sample(name: str, problems: int, n: int, executions: int) -> _Stage:
         return _Stage(
@@ -217,7 +223,7 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
         )
 
     yield _Stage("problems", executions=sizes.known if recipe.problems.verify_references else 0)
-    yield sft("0-sft", references, recipe.sft.epochs, recipe.sft.batch_size)
+    yield sft("0-sft", references, recipe.sft, recipe.sft.epochs)
     yield sample("0-sample", training, recipe.sampling.n, training * recipe.sampling.n)
     drawn = recipe.sampling.n
     group = min(recipe.sampling.n, 2 * recipe.reward.max_per_side) + with_reference
@@ -228,11 +234,11 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
         yield _Stage(
             f"{i}-reward",
             trained=recipe.reward.epochs * compared,
-            memory=_TRAINED * sizes.parameters + _activations(sizes, together),
+            memory=trained + _activations(recipe.compute, sizes, together, recipe.reward.tokens_at_once),
         )
         if recipe.align != "ppo":
             examples = references + training * min(recipe.rft.max_per_problem, drawn)
-            yield sft(f"{i}-rft", examples, recipe.rft.epochs, recipe.rft.batch_size)
+            yield sft(f"{i}-rft", examples, recipe.rft, recipe.rft.epochs)
         if recipe.align != "rft":
             yield _ppo(f"{i}-ppo", recipe, sizes)
         if i < recipe.iterations:
@@ -244,7 +250,7 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
             compared += training * (prompt + min(n, 2 * recipe.mining.max_per_side) * completion)
     longer = recipe.evaluation.longer_sft_epochs
     if longer:
-        yield sft("0-sft-longer", references, longer, recipe.sft.batch_size)
+        yield sft("0-sft-longer", references, recipe.sft, longer)
     test, n = sizes.splits["test"], recipe.evaluation.n
     cool = recipe.evaluation.cool_temperature != recipe.evaluation.temperature
     draws = n * (1 + cool) + 1
@@ -265,7 +271,11 @@ def _ppo(name: str, recipe: Recipe, sizes: _Sizes) -> _Stage:
     rounds = config.iterations + 1
     checks = 1 + math.ceil(config.iterations / config.check_every)
     checked = min(config.check_problems, sizes.splits["development"]) * config.samples * checks
-    bytes_a_parameter = (1 + critic) * _TRAINED + 2 * _FLOAT
+    trained = _trained(recipe.compute, sizes)
+    if recipe.compute.lora_rank:  # policy and reference are one, ranker and critic too
+        weights = 2 * trained
+    else:
+        weights = (1 + critic) * trained + 2 * _FLOAT * sizes.parameters
     minibatch = config.minibatch * (sizes.longest / config.samples + sizes.completion)
     return _Stage(
         name,
@@ -273,14 +283,27 @@ def _ppo(name: str, recipe: Recipe, sizes: _Sizes) -> _Stage:
         scored=rounds * read * (3 + critic),
         sampled=rounds * problems * config.samples * sizes.completion + checked * sizes.completion,
         executions=checked,
-        memory=bytes_a_parameter * sizes.parameters + _activations(sizes, minibatch),
+        memory=weights + _activations(recipe.compute, sizes, minibatch, config.tokens_at_once),
     )
 
 
-def _activations(sizes: _Sizes, tokens: float) -> float:
-    """Bytes kept for the backward pass."""
+def _trained(compute: Compute, sizes: _Sizes) -> float:
+    """Bytes of a model that is trained: weights, gradients, moments; of its adapters alone, with LoRA."""
+    if not compute.lora_rank:
+        return _TRAINED * sizes.parameters
+    frozen = _HALF if compute.precision == "bfloat16" else _FLOAT
+    widths = 4 * 2 * sizes.hidden + (_LINEAR - 4) * (sizes.hidden + sizes.intermediate)
+    return frozen * sizes.parameters + _TRAINED * compute.lora_rank * sizes.layers * widths
+
+
+def _activations(compute: Compute, sizes: _Sizes, tokens: float, at_once: int) -> float:
+    """Bytes kept for the backward pass of `tokens`, computed `at_once` (0: all) at a time."""
+    tokens = min(tokens, max(at_once, sizes.longest)) if at_once else tokens
+    number = _HALF if compute.precision == "bfloat16" else _FLOAT
     layer = 10 * sizes.hidden + 4 * sizes.intermediate + 2 * sizes.heads * sizes.longest
-    return _FLOAT * tokens * (sizes.layers * layer + 3 * sizes.vocabulary)
+    layers = sizes.layers * sizes.hidden + layer if compute.gradient_checkpointing else sizes.layers * layer
+    logits = 3 * _FLOAT * min(tokens * sizes.vocabulary, LOGITS)
+    return number * tokens * layers + logits
 
 
 def _cache(recipe: Recipe, sizes: _Sizes, rows: int) -> float:

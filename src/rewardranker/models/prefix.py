@@ -26,7 +26,7 @@ from rewardranker.models.tokens import Tokens, pad_left, pad_right, positions
 Way = Literal["naive", "cached", "tree"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
-_LOGITS = 1 << 24
+LOGITS = 1 << 24
 """Logits held at once, of all tokens together: 64 MB in float32."""
 
 
@@ -245,7 +245,7 @@ def completion_logprobs(
 
 
 def token_logprobs(
-    head: nn.Module, states: Tensor, targets: Tensor, temperature: float = 1.0, logits: int = _LOGITS
+    head: nn.Module, states: Tensor, targets: Tensor, temperature: float = 1.0, logits: int = LOGITS
 ) -> Tensor:
     """Log-probabilities [M], in nats, of `targets` [M] after `states` [M, D]; gradients flow.
 
