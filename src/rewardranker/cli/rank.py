@@ -44,9 +44,8 @@ def rank(
     scored = [
         {
             **rows[i],
-            "score": float(raw[i])
-            if isfinite(raw[i])
-            else None,  # None: it does not fit the ranker's context
+            # What does not fit the ranker's context has none.
+            "score": float(raw[i]) if isfinite(raw[i]) else None,
             "probability": float(probability[i]),
         }
         for i in order

@@ -84,6 +84,11 @@ def has_adapters(model: PreTrainedModel) -> bool:
     return bool(getattr(model, "_hf_peft_config_loaded", False))
 
 
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Have `model` keep each layer's input only for the backward pass, while it is in training mode."""
+    model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
 @contextmanager
 def prepared(model: PreTrainedModel, config: Compute) -> Iterator[None]:
     """Have `model` train as `config` says; afterwards it is a plain model again, adapters merged.
@@ -92,7 +97,7 @@ def prepared(model: PreTrainedModel, config: Compute) -> Iterator[None]:
     """
     add_adapters(model, config)
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        checkpoint_layers(model)
     in_half = config.precision == "bfloat16"
     # Without its cache, which would keep the first step's weights until the end of this block.
     with torch.autocast(model.device.type, torch.bfloat16, enabled=in_half, cache_enabled=False):

@@ -145,7 +145,7 @@ class RewardRanker:
     ) -> Tensor:
         """Raw scores [N] of N completions (eos included) of P prompts; gradients flow.
 
-        Arguments are those of `rewardranker.models.tokens.completion_logprobs`.
+        Arguments are those of `rewardranker.models.prefix.completion_logprobs`.
         """
         if self.head == "likelihood":
             logprobs, mask = completion_logprobs(self.model, prompts, completions, owners)
@@ -177,12 +177,12 @@ class RewardRanker:
         A score depends on its own prompt and completion only, to rounding. Repeated pairs are computed once,
         and so are the prompts that completions share.
 
+        A completion that doesn't fit the model's context with its prompt gets -inf, the lowest score there
+        is: nothing is ever cut. How many did not fit is said on the terminal.
+
         Args:
             tokens_at_once: of prompts and completions computed together, at most, unless one alone has more.
             on_progress: called after each batch with the number of completions it settled.
-
-        A completion that doesn't fit the model's context with its prompt gets -inf, the lowest score there
-        is: nothing is ever cut. How many did not fit is said on the terminal.
         """
         places: dict[str, dict[str, list[int]]] = {}
         for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):

@@ -57,7 +57,8 @@ def train_epochs(
         a row an epoch: epoch from 1, loss (mean over its steps), and what `validate` measured; and the
         number of tokens computed.
     """
-    steps = settings.epochs * math.ceil(len(items) / batch_size)
+    steps_an_epoch = math.ceil(len(items) / batch_size)
+    steps = settings.epochs * steps_an_epoch
     optimizer = Optimizer(
         model.parameters(),
         learning_rate=settings.learning_rate,
@@ -79,7 +80,7 @@ def train_epochs(
             history, losses, best = state["history"], list(state["losses"]), state["best"]
             n_tokens, n_done, epoch_order = state["tokens"], state["done"], state["epoch_order"]
             torch.set_rng_state(state["dropout"])
-            bar.advance(len(history) * math.ceil(len(items) / batch_size) + n_done)
+            bar.advance(len(history) * steps_an_epoch + n_done)
 
         def save() -> dict[str, Any]:
             return {

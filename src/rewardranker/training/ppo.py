@@ -15,7 +15,13 @@ from transformers import PreTrainedModel
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
-from rewardranker.models.lora import add_adapters, prepared, take_off_adapters, without_adapters
+from rewardranker.models.lora import (
+    add_adapters,
+    checkpoint_layers,
+    prepared,
+    take_off_adapters,
+    without_adapters,
+)
 from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.problem import Problem
@@ -49,8 +55,6 @@ class _Critic:
         else:
             ranker = ranker.copy()
         self.backbone = ranker.model.base_model
-        if compute.gradient_checkpointing:
-            ranker.model.gradient_checkpointing_enable({"use_reentrant": False})
         hidden = self.backbone.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden, 1, device=self.backbone.device)
         nn.init.zeros_(self.head.weight)
@@ -310,16 +314,21 @@ def _checkpointed(
 ) -> Iterator[None]:
     """Training mode without dropout, if activations are to be computed again: only in that mode they are."""
     models = [m for m in (policy, critic) if m is not None] if compute.gradient_checkpointing else []
+    dropouts: list[tuple[nn.Module, str, float]] = []
     for model in models:
         for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
-            if hasattr(module, "attention_dropout"):
-                module.attention_dropout = 0.0
+            name = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
+            if hasattr(module, name):
+                dropouts.append((module, name, getattr(module, name)))
+                setattr(module, name, 0.0)
+        checkpoint_layers(model)
         model.train()
     yield
     for model in models:
         model.eval()
+        model.gradient_checkpointing_disable()
+    for module, name, share in dropouts:
+        setattr(module, name, share)
 
 
 def _why_to_stop(history: Sequence[dict[str, Any]], config: PPO) -> str | None:
