@@ -33,6 +33,7 @@ from side_by_side import (
     PEERS,
     alternate,
     best,
+    characters,
     describe,
     make_generator,
     parse,
@@ -40,7 +41,6 @@ from side_by_side import (
     spread,
     started,
     trl,
-    words,
     write,
 )
 
@@ -69,9 +69,9 @@ def rate(times: list[float]) -> float:
 
 def compare(generator: Generator, response: int, updates: int, rounds: int) -> dict[str, Any]:
     rng = random.Random(0)
-    prompts = [words(rng, rng.randint(75, 125)) for _ in range(PROMPTS)]
+    prompts = [characters(rng, rng.randint(75, 125)) for _ in range(PROMPTS)]
     ranker = RewardRanker.from_generator(generator, "scalar", seed=0)
-    checked = [(prompt, words(rng, rng.randint(1, response))) for prompt in prompts]
+    checked = [(prompt, characters(rng, rng.randint(1, response))) for prompt in prompts]
     prompt_ids = encode_prompts(ranker.tokenizer, prompts)
     ids = encode_completions(ranker.tokenizer, [completion for _, completion in checked])
     with tempfile.TemporaryDirectory() as name:

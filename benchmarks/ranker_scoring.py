@@ -28,14 +28,14 @@ from side_by_side import (
     Worker,
     alternate,
     best,
+    characters,
+    characters_tokenizer,
     describe,
     make_model,
     parse,
     parser,
     spread,
     started,
-    words,
-    words_tokenizer,
     write,
 )
 
@@ -44,9 +44,9 @@ CANDIDATES = 10
 
 def compare(worker: Worker, ranker: RewardRanker, problems: int, rounds: int) -> dict[str, Any]:
     rng = random.Random(0)
-    prompts = [words(rng, rng.randint(150, 250)) for _ in range(problems)]
+    prompts = [characters(rng, rng.randint(150, 250)) for _ in range(problems)]
     prompts = [prompt for prompt in prompts for _ in range(CANDIDATES)]
-    completions = [words(rng, rng.randint(100, 200)) for _ in prompts]
+    completions = [characters(rng, rng.randint(100, 200)) for _ in prompts]
     scores = ranker.score(prompts, completions)
     answers: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
@@ -112,7 +112,7 @@ def main() -> None:
     arguments = parser(__doc__, "ranker_scoring")
     arguments.add_argument("--problems", type=int, default=10)
     a, report = parse(arguments)
-    tokenizer = words_tokenizer()
+    tokenizer = characters_tokenizer()
     generator = Generator(make_model(tokenizer, a.width, a.layers), tokenizer)
     ranker = RewardRanker.from_generator(generator, "scalar", seed=0)
     with started(sys.executable, PEERS / "sequence_classifier.py") as worker:

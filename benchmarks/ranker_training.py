@@ -46,6 +46,8 @@ from side_by_side import (
     Worker,
     alternate,
     best,
+    characters,
+    characters_tokenizer,
     describe,
     make_model,
     parse,
@@ -53,8 +55,6 @@ from side_by_side import (
     spread,
     started,
     trl,
-    words,
-    words_tokenizer,
     write,
 )
 
@@ -101,12 +101,12 @@ def make_groups(lengths: Sequence[Lengths]) -> list[PreferenceGroup]:
     rng = random.Random(1)
     groups = []
     for number, (prompt, completions) in enumerate(lengths):
-        texts = [words(rng, length) for length in completions]
+        texts = [characters(rng, length) for length in completions]
         sources = ("random",) * SIDE
         groups.append(
             PreferenceGroup(
                 problem_id=str(number),
-                prompt=words(rng, prompt),
+                prompt=characters(rng, prompt),
                 chosen=tuple(texts[:SIDE]),
                 rejected=tuple(texts[SIDE:]),
                 chosen_sources=sources,
@@ -302,7 +302,7 @@ def main() -> None:
         shapes["DebugBench"] = debugbench(a.problems)
     else:
         print(f"{DEBUGBENCH} is absent: its lengths are left out")
-    tokenizer = words_tokenizer()
+    tokenizer = characters_tokenizer()
     generator = Generator(make_model(tokenizer, a.width, a.layers), tokenizer)
     ranker = RewardRanker.from_generator(generator, "scalar", seed=0)
     report["shapes"] = {}

@@ -31,13 +31,13 @@ from side_by_side import (
     Worker,
     alternate,
     best,
+    characters,
     describe,
     make_generator,
     parse,
     parser,
     spread,
     started,
-    words,
     write,
 )
 
@@ -46,7 +46,7 @@ SAMPLES = 10
 
 def compare(worker: Worker, generator: Generator, problems: int, tokens: int, rounds: int) -> dict[str, Any]:
     rng = random.Random(0)
-    texts = [words(rng, rng.randint(75, 125)) for _ in range(problems)]
+    texts = [characters(rng, rng.randint(75, 125)) for _ in range(problems)]
     asked = [Problem(id=str(i), language="python", prompt=p, tests="") for i, p in enumerate(texts)]
     lengths: dict[str, list[list[list[int]]]] = {"ours": [], "peer": []}
 

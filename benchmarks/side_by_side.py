@@ -5,6 +5,7 @@ import json
 import os
 import random
 import statistics
+import string
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 from environments import environment
@@ -47,6 +48,7 @@ class Worker:
         stdin.flush()
         line = stdout.readline()
         if not line:
+            self._process.wait()
             self._log.seek(0)
             sys.exit(f"{self._process.args!r} ended:\n{self._log.read()[-4000:]}")
         answer: dict[str, Any] = json.loads(line)
@@ -107,20 +109,23 @@ def spread(found: dict[str, Any]) -> str:
     return f"{found['times']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def words_tokenizer() -> PreTrainedTokenizerFast:
-    """A token a word: texts of any number of tokens are easily made, and read back as they were sampled."""
-    vocabulary = {"<pad>": 0, "<bos>": 1, "<eos>": 2}
-    vocabulary |= {f"w{i}": i for i in range(len(vocabulary), VOCABULARY)}
+_CHARACTERS = [*string.printable, *map(chr, range(0x4E00, 0x4E00 + VOCABULARY))][: VOCABULARY - 3]
+
+
+def characters_tokenizer() -> PreTrainedTokenizerFast:
+    """A token a character: texts of any number of tokens are easily made, and read back as sampled."""
+    vocabulary = {token: i for i, token in enumerate(("<pad>", "<bos>", "<eos>", *_CHARACTERS))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+    tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
     )
 
 
-def words(rng: random.Random, count: int) -> str:
-    """A text of `count` tokens; each word begins with its blank, so that texts can be joined."""
-    return "".join(f" w{rng.randrange(3, VOCABULARY)}" for _ in range(count))
+def characters(rng: random.Random, count: int) -> str:
+    """A text of `count` tokens."""
+    return "".join(rng.choices(_CHARACTERS, k=count))
 
 
 def make_model(
@@ -147,7 +152,7 @@ def make_generator(width: int, layers: int, mean_length: float) -> Generator:
 
     The last layer adds one direction to all states, and along it lie the weights of the special tokens.
     """
-    tokenizer = words_tokenizer()
+    tokenizer = characters_tokenizer()
     model = make_model(tokenizer, width, layers, mlp_bias=True)
     direction = torch.randn(width)
     direction /= direction.norm()
