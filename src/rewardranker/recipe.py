@@ -169,6 +169,9 @@ class Reward(Section):
     lm_weight: Annotated[float, Field(ge=0)] = 0.0
     """Weight of an auxiliary language-model loss on right programs, which keeps scalar heads from forgetting
     what the generator knows; for models whose input and output embeddings are tied."""
+    mean_epochs: Annotated[int, Field(ge=0)] = 0
+    """For head = "scalar": in so many epochs at first the score is the mean over the program's tokens. So the
+    head learns to find what is wrong where it is, before the last token has to gather it from all of them."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after so many epochs without a lower validation loss, and keep the best; 0: train all epochs."""
 
@@ -176,6 +179,12 @@ class Reward(Section):
     def _auxiliary(self) -> "Reward":
         if self.lm_weight and self.head == "likelihood":
             raise ValueError("lm_weight is for scalar heads: the likelihood head is a language model's own")
+        if self.mean_epochs and self.head != "scalar":
+            raise ValueError("mean_epochs is for head = 'scalar'")
+        if self.mean_epochs >= self.epochs:
+            raise ValueError("mean_epochs must leave epochs for the last token: raise epochs or lower it")
+        if self.mean_epochs and self.patience:
+            raise ValueError("patience would stop while the last token learns nothing yet: set it to 0")
         return self
 
 

@@ -155,3 +155,26 @@ def test_an_auxiliary_loss_needs_tied_embeddings(generator, groups) -> None:
     generator.model.config.tie_word_embeddings = False
     with pytest.raises(UserError, match="lm_weight needs a model whose input and output embeddings are tied"):
         train_reward(generator, groups, Reward(head="scalar", lm_weight=0.5), seed=1)
+
+
+def test_epochs_on_the_mean_come_before_those_on_the_last_token(generator, groups) -> None:
+    settings = {"epochs": 3, "groups_per_batch": 4, "validation": 0.0, "learning_rate": 3e-3}
+    _, mean = train_reward(generator, groups, Reward(head="scalar-mean", **settings), seed=1)
+    ranker, both = train_reward(generator, groups, Reward(head="scalar", mean_epochs=2, **settings), seed=1)
+    assert ranker.head == "scalar"
+    losses = [[row["loss"] for row in report["history"]] for report in (both, mean)]
+    assert losses[0][:2] == losses[1][:2]
+    assert losses[0][2] != losses[1][2]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head": "likelihood", "mean_epochs": 1}, "is for head = 'scalar'"),
+        ({"head": "scalar", "mean_epochs": 2, "epochs": 2}, "must leave epochs"),
+        ({"head": "scalar", "mean_epochs": 1, "patience": 1}, "patience would stop"),
+    ],
+)
+def test_epochs_on_the_mean_that_make_no_sense(settings, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        Reward(**settings)

@@ -21,7 +21,7 @@ Item = TypeVar("Item")
 def train_epochs(
     model: nn.Module,
     items: Sequence[Item],
-    loss: Callable[[list[Item]], Tensor],
+    loss: Callable[[list[Item], int], Tensor],
     settings: SFT | Reward,
     *,
     name: str,
@@ -42,7 +42,7 @@ def train_epochs(
 
     Args:
         model: its parameters that require gradients are trained.
-        loss: sum over some items of a batch, each times its weight.
+        loss: sum over some items of a batch, each times its weight; also gets the epoch, from 1.
         name: shown beside the progress.
         seed: decides dropout.
         order: decides the order, and draws.
@@ -108,7 +108,7 @@ def train_epochs(
                 total = sum(map(weight, drawn))
                 step_loss = torch.zeros((), device=next(model.parameters()).device)
                 for part in parts(drawn, tokens, settings.tokens_at_once):
-                    part_loss = loss(part) / total
+                    part_loss = loss(part, len(history) + 1) / total
                     optimizer.accumulate(part_loss)
                     step_loss += part_loss.detach()
                 optimizer.step()

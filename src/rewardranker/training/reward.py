@@ -90,6 +90,7 @@ def train_reward(
         raise UserError(
             "[reward] lm_weight needs a model whose input and output embeddings are tied: set it to 0"
         )
+    mean = RewardRanker(ranker.model, ranker.tokenizer, "scalar-mean") if config.mean_epochs else ranker
     usable, left_out = _encode(ranker, groups)
     train, validation = _split(usable, config.validation, random.Random(f"split/{seed}"))
     order = random.Random(f"order/{seed}")
@@ -97,7 +98,7 @@ def train_reward(
         history, tokens = train_epochs(
             ranker.model,
             train,
-            lambda batch: _loss(ranker, batch, config),
+            lambda batch, epoch: _loss(mean if epoch <= config.mean_epochs else ranker, batch, config),
             config,
             name="ranker",
             seed=seed,

@@ -48,7 +48,7 @@ def train_sft(
         history, _ = train_epochs(
             model,
             rows,
-            lambda batch: _loss(model, batch, config.prompt_loss_weight),
+            lambda batch, _: _loss(model, batch, config.prompt_loss_weight),
             config,
             name="SFT",
             seed=seed,
