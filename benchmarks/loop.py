@@ -101,6 +101,11 @@ def difference(pairs: list[tuple[Floats, Floats]]) -> dict[str, Any]:
     return {**pooled, "seeds": [one(a, b) for a, b in pairs]}
 
 
+def shown(found: dict[str, Any]) -> str:
+    """A difference with its interval."""
+    return f"{found['points']:+.1f} [{found['ci95'][0]:+.1f}, {found['ci95'][1]:+.1f}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -180,7 +185,7 @@ def page(a: argparse.Namespace, levels: dict[str, list[float]], claims: dict[str
         "| --- | --- | --- | --- |",
     ]
     for name, c in claims.items():
-        each = ", ".join(f"{s['points']:+.1f} [{s['ci95'][0]:+.1f}, {s['ci95'][1]:+.1f}]" for s in c["seeds"])
+        each = ", ".join(map(shown, c["seeds"]))
         lines.append(f"| {name} | {c['points']:+.2f} | {c['ci95'][0]:+.2f} to {c['ci95'][1]:+.2f} | {each} |")
     lines += ["", "## Levels, percent (auc: area under the curve within problems)", ""]
     lines += [

@@ -180,8 +180,8 @@ def test_there_are_recipes_of_three_families() -> None:
 
 
 def test_the_ppo_twin_differs_from_micro_in_its_alignment_alone() -> None:
-    named = {"name": "micro", "description": "", "align": "rft"}
     twin, micro = load_recipe("micro-ppo"), load_recipe("micro")
+    named = {"name": "micro", "description": "", "align": "rft", "ppo": micro.ppo}
     assert twin.align == "ppo"
     assert twin.model_copy(update=named) == micro.model_copy(update=named)
 
