@@ -1,6 +1,6 @@
 """Does PPO raise the policy it starts from? Beside RFT, and after it.
 
-For every seed one run directory of the recipe `micro-scalar` (the paper's scalar ranker and PPO against it),
+For every seed one run directory of the recipe `micro-scalar` (the paper's scalar ranker, PPO against it),
 and the same with a likelihood ranker: PPO, rejection-sampling fine-tuning in its place, and both in turn. SFT,
 samples and their execution are computed once for all of them. Differences are paired by problem; intervals
 are 95 % bootstrap intervals over problems, those of all seeds together where the seeds are pooled.
