@@ -10,7 +10,6 @@ E. `evaluate`: best of N on problems that nothing was trained or chosen on, besi
 Each stage reads the artifacts of earlier stages and writes its own folder in the run directory (`run.py`).
 """
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -21,12 +20,16 @@ import torch
 
 from rewardranker import mining, progress
 from rewardranker.errors import UserError
-from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates
+from rewardranker.evaluation.policy import (
+    evaluated_candidates,
+    executed_candidates,
+    scored_candidates,
+    verdicts,
+)
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.evaluation.summary import Policy, summarise
-from rewardranker.execution.pool import Program, execute
-from rewardranker.execution.verdict import Verdict
-from rewardranker.files import atomic_path, write_json
+from rewardranker.execution.program import Program
+from rewardranker.files import atomic_path, digest, digests, write_json
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
@@ -103,7 +106,7 @@ class Loop:
             refuse_evaluation_only([p for p in problems if p.split != "test"])
             write_table(folder / "problems.parquet", Problem, problems)
 
-        files = {file: _digest(Path(file)) for file in recipe.files}
+        files = {file: digest(Path(file)) for file in recipe.files}
         config = {
             **recipe.model_dump(mode="json"),
             "files": files,
@@ -115,10 +118,11 @@ class Loop:
     def _verify(self, problems: Sequence[Problem], cost: Cost) -> list[Problem]:
         """`problems` without those whose reference fails; a few of the failures are printed."""
         known = [p for p in problems if p.reference is not None]
-        verdicts = self._run(
-            [Program.of(p, p.reference or "", self.recipe.execution.judge) for p in known], "references", cost
-        )
-        wrong = {p.id: v for p, v in zip(known, verdicts, strict=True) if not v.passed}
+        execution = self.recipe.execution
+        programs = [Program.of(p, p.reference or "", execution.judge) for p in known]
+        cost.executions += len(programs)
+        found = verdicts(programs, execution, "references")
+        wrong = {p.id: v for p, v in zip(known, found, strict=True) if not v.passed}
         progress.console.print(
             f"  {len(known) - len(wrong)} of {len(known)} reference programs pass their tests"
         )
@@ -424,52 +428,20 @@ class Loop:
     def _candidates(
         self, generator: Generator, problems: Sequence[Problem], name: str, *, n: int, seed: int, cost: Cost
     ) -> list[ExecutedCandidate]:
-        """`n` candidates a problem at the recipe's sampling temperature, executed."""
-        sampling = self.recipe.sampling
-        with progress.task(f"sample {name}", len(problems) * n) as bar:
-            drawn = generator.sample(
-                problems,
-                n=n,
-                temperature=sampling.temperature,
-                max_new_tokens=sampling.max_new_tokens,
-                seed=seed,
-                policy=name,
-                batch_size=sampling.batch_size,
-                on_progress=bar.advance,
-            )
-        cost.tokens += sum(c.n_tokens for c in drawn)
-        by_id = {p.id: p for p in problems}
-        judge = self.recipe.execution.judge
-        programs = [Program.of(by_id[c.problem_id], c.text, judge) for c in drawn]
-        verdicts = self._run(programs, "run", cost)
-        return [
-            ExecutedCandidate(
-                problem_id=c.problem_id,
-                index=c.index,
-                text=c.text,
-                logprob_sum=c.logprob_sum,
-                n_tokens=c.n_tokens,
-                finish_reason=c.finish_reason,
-                policy=c.policy,
-                status=v.status,
-                strict_status=v.strict_status,
-                reason=v.reason,
-            )
-            for c, v in zip(drawn, verdicts, strict=True)
-        ]
-
-    def _run(self, programs: Sequence[Program], what: str, cost: Cost) -> list[Verdict]:
-        config = self.recipe.execution
-        cost.executions += len(programs)
-        with progress.task(what, len(programs)) as bar:
-            return execute(
-                programs,
-                timeout_s=config.timeout_s,
-                memory_mb=config.memory_mb,
-                workers=config.workers,
-                isolation=config.isolation,
-                on_progress=bar.advance,
-            )
+        """`n` candidates a problem, executed, and counted into `cost`."""
+        recipe = self.recipe
+        candidates = executed_candidates(
+            generator,
+            name,
+            problems,
+            n=n,
+            sampling=recipe.sampling,
+            execution=recipe.execution,
+            seed=seed,
+        )
+        cost.tokens += sum(c.n_tokens for c in candidates)
+        cost.executions += len(candidates)
+        return candidates
 
     def _score(
         self,
@@ -514,15 +486,6 @@ def _references(
     return [(p.prompt, p.reference) for p in problems if p.split == split and p.reference is not None]
 
 
-def _digest(path: Path) -> str:
-    """Hash of a file's content, so that a changed file makes a new run of what depends on it."""
-    try:
-        with path.open("rb") as f:
-            return hashlib.file_digest(f, "sha256").hexdigest()
-    except OSError as e:
-        raise UserError(f"{path}: cannot read it ({e.strerror})") from e
-
-
 def _digest_checkpoint(folder: str) -> dict[str, str]:
     """Hashes of a checkpoint's files, by name."""
     if not folder:
@@ -531,7 +494,7 @@ def _digest_checkpoint(folder: str) -> dict[str, str]:
         raise UserError(
             f"{folder}: no such folder; generator.checkpoint must be a local Hugging Face checkpoint"
         )
-    return {path.name: _digest(path) for path in sorted(Path(folder).iterdir()) if path.is_file()}
+    return digests(Path(folder))
 
 
 def _no_groups(problems: int, candidates: Sequence[ExecutedCandidate]) -> str:
