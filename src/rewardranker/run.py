@@ -160,11 +160,12 @@ class Run:
         self.stages.append(stage)
         return stage
 
-    def write_cost(self) -> None:
-        """Write cost.json: what each stage spent, whenever it ran, and the total."""
+    def write_cost(self) -> Cost:
+        """Write cost.json: what each stage spent, whenever it ran, and the total, which is returned."""
         rows = [{"stage": s.name, **vars(s.cost)} for s in self.stages]
         total = {name: sum(vars(s.cost)[name] for s in self.stages) for name in vars(Cost())}
         write_json(self.directory / "cost.json", {"stages": rows, "total": total})
+        return Cost(**total)
 
     def _put_in_place(self, path: Path, key: str) -> None:
         """Leave at `path` the stage made under `key`, or nothing."""
