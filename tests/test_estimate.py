@@ -15,7 +15,8 @@ from rewardranker.models.generator import Generator
 from rewardranker.models.lora import add_adapters
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.micro.generate import micro_problems
-from rewardranker.recipe import Compute, Decoder, MicroProblems, Recipe, load_recipe
+from rewardranker.recipe import SFT, Compute, Decoder, MicroProblems, Recipe, load_recipe
+from rewardranker.training.sft import train_sft
 
 
 def table(recipe: Recipe) -> dict[str, tuple[str, ...]]:
@@ -71,8 +72,9 @@ def test_what_can_be_known_is_exact() -> None:
     tokenizer = train_tokenizer((a + b for a, b in examples), recipe.generator.decoder.vocabulary)
     generator = Generator(build_decoder(recipe.generator.decoder, tokenizer, 1), tokenizer)
     found = {s.name: s for s in module._stages(recipe, module._sizes(recipe))}
+    (epoch,) = train_sft(generator, examples, SFT(epochs=1), seed=1)
     # The sample holds a development problem beside the references, so lengths agree closely, not exactly.
-    assert found["0-sft"].trained == pytest.approx(8 * generator.count_tokens(examples), rel=0.03)
+    assert found["0-sft"].trained == pytest.approx(8 * epoch["tokens"], rel=0.03)
     assert found["problems"].executions == 80
     assert found["0-sample"].executions == 500
     assert found["test-sft"].executions == 30 * (6 + 6 + 1 + 6)  # two temperatures, greedy, probes

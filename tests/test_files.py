@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -16,10 +17,13 @@ from rewardranker.files import (
     atomic_directory,
     atomic_path,
     cache_folder,
+    digest,
+    digests,
     read_jsonl,
     read_text,
     write_json,
     write_jsonl,
+    write_text,
 )
 
 
@@ -157,6 +161,16 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read_text(tmp_path / "absent")
     with pytest.raises(UserError, match="cannot read it"):
         read_text(tmp_path)
+
+
+def test_digests_are_of_contents_and_name_what_cannot_be_read(tmp_path: Path) -> None:
+    for name, text in {"b": "one", "a": "two", "folder/c": "three"}.items():
+        write_text(tmp_path / name, text)
+    found = digests(tmp_path)
+    assert list(found) == ["a", "b"]
+    assert found["b"] == digest(tmp_path / "b") == hashlib.sha256(b"one").hexdigest() != found["a"]
+    with pytest.raises(UserError, match=r"none: cannot read it \(No such file or directory\)"):
+        digest(tmp_path / "none")
 
 
 def test_the_cache_is_where_the_user_wants_it(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 
 from rewardranker.errors import UserError
 from rewardranker.recipe import load_recipe
-from rewardranker.run import Checkpoint, Cost, Run, Stage, environment, seed_for
+from rewardranker.run import Checkpoint, Cost, Run, Stage, checkpointed, environment, seed_for
 from rewardranker.training.state import load_state, save_state
 
 
@@ -202,6 +202,41 @@ def test_a_checkpoint_of_another_config_is_not_used(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         run.stage("a", killed, config=1)
     reopened(run).stage("a", work, config=2)
+
+
+def saved(checkpoint: Checkpoint) -> Checkpoint:
+    checkpoint._last = float("-inf")  # it is time
+    save_state(checkpoint, lambda: {"steps": 1})
+    return checkpoint
+
+
+def test_work_outside_a_run_goes_on_from_its_checkpoint(tmp_path: Path, capsys) -> None:
+    out = tmp_path / "not" / "yet" / "sft[1]"
+    with pytest.raises(RuntimeError), checkpointed(out, {"epochs": 1}) as checkpoint:
+        saved(checkpoint)
+        raise RuntimeError("killed in the middle")
+    assert capsys.readouterr().err == ""
+    with checkpointed(out, {"epochs": 1}) as checkpoint:
+        assert load_state(checkpoint) == {"steps": 1}
+    assert "goes on where it was stopped" in capsys.readouterr().err
+    assert list(out.parent.iterdir()) == []
+
+
+def test_work_outside_a_run_leaves_no_other_checkpoint_of_its_own(tmp_path: Path) -> None:
+    def names() -> set[str]:
+        return {p.name for p in tmp_path.iterdir()}
+
+    with pytest.raises(RuntimeError), checkpointed(tmp_path / "sft", 1) as first:
+        saved(first)
+        (tmp_path / f".{first.path.name}.xyz.tmp").touch()  # of a process that was killed while it wrote
+        raise RuntimeError("killed in the middle")
+    for other in ("sft.old", "my.sft", "sft-2"):
+        with checkpointed(tmp_path / other, 2) as checkpoint:
+            assert load_state(checkpoint) is None
+        assert names() == {first.path.name, f".{first.path.name}.xyz.tmp"}
+    with checkpointed(tmp_path / "sft", 2) as checkpoint:
+        assert load_state(checkpoint) is None
+        assert names() == set()
 
 
 def test_checkpoints_are_written_when_it_is_time(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files that are whole or absent, and JSON lines whose errors name their line."""
 
 import gzip
+import hashlib
 import json
 import os
 import shutil
@@ -96,6 +97,24 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
         yield number, row
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Raises:
+        UserError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as f:
+            return hashlib.file_digest(f, "sha256").hexdigest()
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror})") from e
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The digest of each file in a folder, such as a model's, by name."""
+    return {path.name: digest(path) for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def cache_folder(name: str) -> Path:

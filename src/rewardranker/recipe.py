@@ -244,8 +244,8 @@ class PPO(Section):
     """Most tokens in one forward, padding included: a step's gradient is accumulated; 0: all in one."""
     check_every: PositiveInt = 10
     """Rounds between measurements of the true pass rate on development problems."""
-    check_problems: PositiveInt = 64
-    """Development problems in each of those measurements."""
+    check_problems: Annotated[int, Field(ge=0)] = 64
+    """Development problems in each of those measurements; 0: none is made, and no sandbox needed."""
 
 
 class Mining(Section):
@@ -294,6 +294,10 @@ class Execution(Section):
     """outside: the candidate's process gets the arguments of the tests' calls and returns results; what is
     expected never enters it. For Python problems whose tests are `assert f(...) == ...`. A generator that is
     trained against the verdict can't learn to fool tests that it never meets; it costs no more."""
+
+    def decisive(self) -> dict[str, Any]:
+        """What decides verdicts: all but the number of workers."""
+        return self.model_dump(exclude={"workers"})
 
 
 class Compute(Section):

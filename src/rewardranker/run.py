@@ -2,6 +2,7 @@
 
 import dataclasses
 import fcntl
+import glob
 import hashlib
 import importlib.metadata
 import json
@@ -79,9 +80,10 @@ class Checkpoint:
         self._every_s = max(self._every_s, _SHARE * (self._last - start))
 
     def go_on_from(self, cost: dict[str, float]) -> None:
-        """Add what had been spent when the checkpoint was written to the stage's cost."""
+        """Say that the work goes on; add what had been spent when the checkpoint was written to its cost."""
         for name, spent in cost.items():
             setattr(self._cost, name, getattr(self._cost, name) + spent)
+        progress.console.print(f"  goes on where it was stopped, after {cost['wall_s']:.0f} s")
 
     def spent(self) -> Cost:
         """The stage's cost up to now."""
@@ -147,7 +149,7 @@ class Run:
             stage = Stage(name, path, key, Cost(**finished["cost"]))
             progress.console.print(f"[green]✓[/] {name}  [dim]already done ({stage.cost.wall_s:.0f} s)[/]")
         else:
-            checkpoint = self._checkpoint(name, key, cost := Cost())
+            checkpoint = _checkpoint(path, key, cost := Cost())
             with progress.stage(name), atomic_directory(path) as folder:
                 work(folder, cost, checkpoint)
                 cost = checkpoint.spent()
@@ -158,19 +160,12 @@ class Run:
         self.stages.append(stage)
         return stage
 
-    def write_cost(self) -> None:
-        """Write cost.json: what each stage spent, whenever it ran, and the total."""
+    def write_cost(self) -> Cost:
+        """Write cost.json: what each stage spent, whenever it ran, and the total, which is returned."""
         rows = [{"stage": s.name, **vars(s.cost)} for s in self.stages]
         total = {name: sum(vars(s.cost)[name] for s in self.stages) for name in vars(Cost())}
         write_json(self.directory / "cost.json", {"stages": rows, "total": total})
-
-    def _checkpoint(self, name: str, key: str, cost: Cost) -> Checkpoint:
-        """That of the stage made under `key`; those of other recipes' are removed."""
-        path = self.directory / f".{name}.{key}.checkpoint"
-        for other in self.directory.glob(f".{name}.*.checkpoint"):
-            if other != path:
-                other.unlink()
-        return Checkpoint(path, cost)
+        return Cost(**total)
 
     def _put_in_place(self, path: Path, key: str) -> None:
         """Leave at `path` the stage made under `key`, or nothing."""
@@ -183,6 +178,25 @@ class Run:
             path.rename(superseded / f"{path.name}-{found or 'unknown'}")
         if (earlier := superseded / f"{path.name}-{key}").is_dir():
             earlier.rename(path)
+
+
+@contextmanager
+def checkpointed(out: Path, config: Any) -> Iterator[Checkpoint]:
+    """A checkpoint for work that is no stage of a run: a file beside `out`, removed when the block has ended.
+
+    Args:
+        out: what the block writes.
+        config: everything, JSON-able, that decides the outcome. A checkpoint that was made under another is
+            removed.
+
+    Example:
+        >>> with checkpointed(Path("sft"), [settings, seed, examples]) as checkpoint:  # doctest: +SKIP
+        ...     history = train_sft(generator, examples, settings, seed=seed, checkpoint=checkpoint)
+        ...     generator.save(Path("sft"))
+    """
+    checkpoint = _checkpoint(out, _key(out.name, config, []), Cost())
+    yield checkpoint
+    checkpoint.remove()
 
 
 def environment(recipe: Recipe) -> dict[str, Any]:
@@ -215,6 +229,17 @@ def _key_of(path: Path) -> str | None:
     except (FileNotFoundError, json.JSONDecodeError, KeyError):
         return None
     return key
+
+
+def _checkpoint(out: Path, key: str, cost: Cost) -> Checkpoint:
+    """That of what `out` will be under `key`; those under other keys and half-written ones are removed."""
+    path = out.with_name(f".{out.name}.{key}.checkpoint")
+    a_key = "[0-9a-f]" * len(key)  # and no more: the name of another `out` may begin with this one's
+    any_key = f".{glob.escape(out.name)}.{a_key}.checkpoint"
+    for other in (*out.parent.glob(any_key), *out.parent.glob(f".{any_key}.*.tmp")):
+        if other != path:
+            other.unlink()
+    return Checkpoint(path, cost)
 
 
 def _cpu_seconds() -> float:

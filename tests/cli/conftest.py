@@ -64,6 +64,12 @@ def rewardranker() -> Callable[..., Result]:
     return run_main
 
 
+@pytest.fixture(scope="session")
+def small() -> list[str]:
+    """Settings for seconds."""
+    return SETTINGS
+
+
 def write_rows(path: Path, rows: list[dict[str, object]]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path

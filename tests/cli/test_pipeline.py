@@ -83,6 +83,28 @@ def test_train_ppo_writes_an_aligned_model_with_the_history_of_each_round(worksh
     assert Generator.from_pretrained(workshop.aligned)
 
 
+def test_train_ppo_measures_the_true_pass_rate_and_tells_it_while_it_runs(workshop):
+    history = json.loads((workshop.aligned / "history.json").read_text())
+    told = workshop.results["train-ppo"].err
+    for row in history:
+        n = row["pass"] * 2 * 2  # two development problems, two samples each
+        assert n == round(n)
+        assert f"true pass rate {row['pass']:.3f}" in told
+
+
+@pytest.mark.parametrize("check_problems", [0, 3])
+def test_train_ppo_without_development_problems(workshop, rewardranker, small, tmp_path, check_problems):
+    lines = (workshop.folder / "problems.jsonl").read_text().splitlines(keepends=True)
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(line for line in lines if '"split": "development"' not in line))
+    models = ("--generator", workshop.sft, "--ranker", workshop.ranker)
+    setting = ("--set", f"ppo.check_problems={check_problems}")
+    result = rewardranker("train-ppo", path, *models, *small, *setting, "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    history = json.loads((tmp_path / "out" / "history.json").read_text())
+    assert [row["pass"] is None for row in history] == [check_problems == 0] * 2
+
+
 def test_evaluate_writes_metrics_and_prints_the_table(workshop):
     metrics = json.loads((workshop.evaluation / "metrics.json").read_text())
     assert metrics["problems"] == 4

@@ -147,10 +147,6 @@ def test_save_load_copy(generator, tmp_path) -> None:
     assert [c.text for c in draw(generator, problems())] == expected
 
 
-def test_count_tokens(generator) -> None:
-    assert generator.count_tokens([("", ""), ("1", "23")]) == 2 + 5
-
-
 def test_other_architectures_and_missing_pad_tokens(tmp_path) -> None:
     tokenizer = train_tokenizer(PROMPTS, 280)
     bare = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<eos>")

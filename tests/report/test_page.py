@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -76,6 +77,14 @@ def test_the_page_is_the_same_each_time(html, run_dir):
 
 def test_twenty_problems(html):
     assert html.count("<code>micro/test/") == CASES
+
+
+def test_score_pass_rate_and_kl_of_ppo_are_drawn_for_every_round_that_was_measured(html, run_dir):
+    history = json.loads((run_dir / "1-ppo" / "history.json").read_text())
+    for field, name in (("score", "Ranker's score"), ("pass", "True pass rate"), ("kl", "KL to the start")):
+        for number in [row["round"] for row in history if row[field] is not None]:
+            points = re.findall(f"<title>{name}[^<]*, round {number}: ", html)
+            assert len(points) == 2  # of two iterations
 
 
 def test_parts_that_the_run_lacks_are_named(run_dir, tmp_path):

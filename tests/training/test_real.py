@@ -6,11 +6,12 @@ import pytest
 import torch
 from real import FAMILIES, write_checkpoint
 
+from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.problems.problem import Problem
-from rewardranker.recipe import PPO, SFT, Reward
+from rewardranker.recipe import PPO, SFT, Compute, Reward
 from rewardranker.training.ppo import train_ppo
 from rewardranker.training.reward import train_reward
 from rewardranker.training.sft import train_sft
@@ -64,3 +65,28 @@ def test_ranker_and_ppo(start: Generator, tmp_path: Path, head) -> None:
     assert history[0]["approx_kl"] >= 0 and history[0]["value_loss"] > 0
     assert any(not torch.equal(a, b) for a, b in zip(before, policy.model.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(before, start.model.parameters(), strict=True))
+
+
+def test_dropout_stays_off_where_activations_are_computed_again(start: Generator) -> None:
+    """As published, StarCoder2 drops embeddings and residuals out, too."""
+    policy, ranker = start.copy(), RewardRanker.from_generator(start, "likelihood", 0)
+    one_step = PPO(iterations=1, prompts=4, samples=2, minibatch=8, epochs=1)
+    problems = [Problem(f"p{k}", "python", PROMPTS[k], "") for k in range(8)]
+    compute = Compute(gradient_checkpointing=True)
+    history = train_ppo(policy, ranker, problems, one_step, seed=1, max_new_tokens=8, compute=compute)
+    assert history[0]["approx_kl"] == pytest.approx(0.0, abs=1e-6)  # of a policy to itself
+
+
+def test_a_critic_must_be_shown_prompts_as_the_policy_is(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "model", "qwen2.5-coder", PROMPTS + RIGHT, instruct=True)
+    plain, chat = (Generator.from_pretrained(folder, form) for form in ("completion", "chat"))
+    other_chat = Generator.from_pretrained(folder, "chat", "Be brief.")
+    problems = [Problem("p0", "python", PROMPTS[0], "")]
+    for policy, start in ((plain, chat), (chat, plain), (chat, other_chat)):
+        ranker = RewardRanker.from_generator(start, "likelihood", 0)
+        with pytest.raises(UserError, match="prompts in the policy's form"):
+            train_ppo(policy, ranker, problems, PPO(), seed=1, max_new_tokens=4)
+    ranker.save(tmp_path / "ranker")
+    ranker, few = RewardRanker.from_pretrained(tmp_path / "ranker"), {"iterations": 1, "samples": 2}
+    train_ppo(other_chat, ranker, problems, PPO(**few), seed=1, max_new_tokens=4)
+    train_ppo(plain, ranker, problems, PPO(advantage="rloo", **few), seed=1, max_new_tokens=4)

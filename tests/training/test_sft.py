@@ -23,6 +23,10 @@ def test_it_learns(generator, examples, problems) -> None:
     assert [row["epoch"] for row in history] == list(range(1, 61))
     assert history[-1]["validation_loss"] < 0.1 < history[0]["validation_loss"]
     assert history[-1]["loss"] < history[0]["loss"]
+    prompts, completions = zip(*examples, strict=True)
+    rows = encode_prompts(generator.tokenizer, prompts)
+    rows += encode_completions(generator.tokenizer, completions)
+    assert {row["tokens"] for row in history} == {sum(map(len, rows))}
 
 
 def test_the_seed_decides_the_result(generator, examples) -> None:

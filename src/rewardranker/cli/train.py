@@ -1,8 +1,12 @@
-"""`rewardranker train-sft | train-reward | train-ppo`: each training stage alone, on files."""
+"""`rewardranker train-sft | train-reward | train-ppo`: each training stage alone, on files.
+
+Each goes on where it was killed when the same command is given again: what it needs for that lies beside what
+it writes, in `.<out>.<key>.checkpoint`.
+"""
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -37,6 +41,8 @@ def train_sft(
 ) -> None:
     """Fine-tune a generator on the problems that have a reference program.
 
+    Training that was stopped goes on where it was with the same command.
+
     Example: rewardranker train-sft problems.jsonl --generator ./my-model --set sft.epochs=3 -o sft
     """
     from rewardranker.errors import UserError
@@ -44,6 +50,7 @@ def train_sft(
     from rewardranker.problems.loaders import load_problems
     from rewardranker.problems.split import training_problems
     from rewardranker.recipe import load_recipe
+    from rewardranker.run import checkpointed
     from rewardranker.training.sft import train_sft as train
 
     config = load_recipe(recipe, tuple(assignments))
@@ -52,11 +59,15 @@ def train_sft(
     if not known:
         raise UserError(f"{problems}: no problem has a reference program to learn from (field `reference`)")
     examples = [(p.prompt, p.reference or "") for p in known]
-    model = _start(generator, config, [prompt + completion for prompt, completion in examples])
-    history = train(model, examples, config.sft, seed=config.seed, compute=config.compute)
-    with atomic_directory(out) as folder:
-        model.save(folder)
-        write_json(folder / "history.json", history)
+    model, start = _start(generator, config, [prompt + completion for prompt, completion in examples])
+    decides = [config.sft.model_dump(), config.compute.model_dump(), config.seed, start, examples]
+    with checkpointed(out, decides) as checkpoint:
+        history = train(
+            model, examples, config.sft, seed=config.seed, checkpoint=checkpoint, compute=config.compute
+        )
+        with atomic_directory(out) as folder:
+            model.save(folder)
+            write_json(folder / "history.json", history)
     typer.echo(f"trained on {len(examples)} programs; wrote {out}", err=True)
 
 
@@ -70,22 +81,31 @@ def train_reward(
 ) -> None:
     """Train a ranker on right and wrong programs of the same problems; report held-out accuracy.
 
+    Training that was stopped goes on where it was with the same command.
+
     Example: rewardranker train-reward pairs.jsonl --generator ./my-model --set reward.head=scalar -o ranker
     """
+    from dataclasses import asdict
+
     from rewardranker.files import atomic_directory, write_json
     from rewardranker.problems.preferences import load_preferences
     from rewardranker.recipe import load_recipe
+    from rewardranker.run import checkpointed
     from rewardranker.training.reward import train_reward as train
 
     config = load_recipe(recipe, tuple(assignments))
     check_out(out, folder=True)
     groups = load_preferences(pairs, language=language)
     texts = [group.prompt + text for group in groups for text in (*group.chosen, *group.rejected)]
-    start = _start(generator, config, texts)
-    ranker, report = train(start, groups, config.reward, seed=config.seed, compute=config.compute)
-    with atomic_directory(out) as folder:
-        ranker.save(folder, report)
-        write_json(folder / "report.json", report)
+    model, start = _start(generator, config, texts)
+    decides = [config.reward.model_dump(), config.compute.model_dump(), config.seed, start]
+    with checkpointed(out, [*decides, [asdict(group) for group in groups]]) as checkpoint:
+        ranker, report = train(
+            model, groups, config.reward, seed=config.seed, checkpoint=checkpoint, compute=config.compute
+        )
+        with atomic_directory(out) as folder:
+            ranker.save(folder, report)
+            write_json(folder / "report.json", report)
     typer.echo(json.dumps({k: v for k, v in report.items() if not isinstance(v, list)}, indent=2))
 
 
@@ -99,43 +119,80 @@ def train_ppo(
 ) -> None:
     """Align a generator with a ranker by PPO, on the problems' prompts.
 
+    Every ppo.check_every rounds the policy's programs for ppo.check_problems problems are executed: problems
+    of the split development, or where there is none, those that are trained on. PPO stops when the score
+    rises while fewer programs pass. Training that was stopped goes on where it was with the same command.
+
     Example: rewardranker train-ppo problems.jsonl --generator sft --ranker ranker -o aligned
     """
-    from rewardranker.files import atomic_directory, write_json
+    from dataclasses import asdict
+
+    from rewardranker.evaluation.policy import executed_candidates
+    from rewardranker.files import atomic_directory, digests, write_json
     from rewardranker.models.generator import Generator
     from rewardranker.models.ranker import RewardRanker
     from rewardranker.problems.loaders import load_problems
     from rewardranker.problems.split import training_problems
     from rewardranker.recipe import load_recipe
+    from rewardranker.run import checkpointed
     from rewardranker.training.ppo import train_ppo as train
 
     config = load_recipe(recipe, tuple(assignments))
     check_out(out, folder=True)
-    known = training_problems(load_problems(problems))
-    policy = Generator.from_pretrained(generator)
-    history = train(
-        policy,
-        RewardRanker.from_pretrained(ranker),
-        known,
-        config.ppo,
-        seed=config.seed,
-        max_new_tokens=config.sampling.max_new_tokens,
-        compute=config.compute,
-    )
-    with atomic_directory(out) as folder:
-        policy.save(folder)
-        write_json(folder / "history.json", history)
+    known = load_problems(problems)
+    trained_on = training_problems(known)
+    development = [p for p in known if p.split == "development"]
+    checked = (development or trained_on)[: config.ppo.check_problems]
+    policy, judge = Generator.from_pretrained(generator), RewardRanker.from_pretrained(ranker)
+
+    def pass_rate(current: Generator) -> float:
+        candidates = executed_candidates(
+            current,
+            "ppo",
+            checked,
+            n=config.ppo.samples,
+            sampling=config.sampling,
+            execution=config.execution,
+            seed=config.seed,
+        )
+        return sum(c.passed for c in candidates) / len(candidates)
+
+    sections = [section.model_dump() for section in (config.ppo, config.compute, config.sampling)]
+    inputs = [digests(generator), digests(ranker), [asdict(p) for p in (*trained_on, *checked)]]
+    with checkpointed(out, [*sections, config.execution.decisive(), config.seed, *inputs]) as checkpoint:
+        history = train(
+            policy,
+            judge,
+            trained_on,
+            config.ppo,
+            seed=config.seed,
+            max_new_tokens=config.sampling.max_new_tokens,
+            pass_rate=pass_rate if checked else None,
+            checkpoint=checkpoint,
+            compute=config.compute,
+        )
+        with atomic_directory(out) as folder:
+            policy.save(folder)
+            write_json(folder / "history.json", history)
     typer.echo(f"{len(history)} rounds; last: {json.dumps(history[-1])}; wrote {out}", err=True)
 
 
-def _start(generator: Path | None, config: "Recipe", texts: list[str]) -> "Generator":
-    """The checkpoint to start from, or the recipe's decoder with a tokenizer trained on `texts`."""
+def _start(generator: Path | None, config: "Recipe", texts: list[str]) -> tuple["Generator", Any]:
+    """The checkpoint to start from, or the recipe's decoder with a tokenizer trained on `texts`.
+
+    Returns:
+        the model; and what, beside `texts`, decides which it is, JSON-able.
+    """
+    from rewardranker.files import digests
     from rewardranker.models.decoder import build_decoder
     from rewardranker.models.generator import Generator
     from rewardranker.models.tokenizer import train_tokenizer
 
     source = config.generator
     if generator is not None or source.decoder is None:
-        return Generator.from_pretrained(generator or Path(source.checkpoint), source.prompt, source.system)
+        folder = generator or Path(source.checkpoint)
+        model = Generator.from_pretrained(folder, source.prompt, source.system)
+        return model, [source.prompt, source.system, digests(folder)]
     tokenizer = train_tokenizer(texts, source.decoder.vocabulary)
-    return Generator(build_decoder(source.decoder, tokenizer, config.seed), tokenizer)
+    model = Generator(build_decoder(source.decoder, tokenizer, config.seed), tokenizer)
+    return model, source.decoder.model_dump()

@@ -1,15 +1,62 @@
-"""One policy on the evaluation problems: sampled, executed, scored."""
+"""What a policy proposes: sampled, executed, scored."""
 
 from collections.abc import Sequence
 
 from rewardranker import progress
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.execution.pool import Program, execute
+from rewardranker.execution.verdict import Verdict
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
-from rewardranker.problems.candidate import Candidate
+from rewardranker.problems.candidate import Candidate, ExecutedCandidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Evaluation, Execution, Sampling
+
+
+def verdicts(programs: Sequence[Program], execution: Execution, what: str) -> list[Verdict]:
+    """Run `programs` as the recipe says, with progress called `what`."""
+    with progress.task(what, len(programs)) as bar:
+        return execute(
+            programs,
+            timeout_s=execution.timeout_s,
+            memory_mb=execution.memory_mb,
+            workers=execution.workers,
+            isolation=execution.isolation,
+            on_progress=bar.advance,
+        )
+
+
+def executed_candidates(
+    generator: Generator,
+    name: str,
+    problems: Sequence[Problem],
+    *,
+    n: int,
+    sampling: Sampling,
+    execution: Execution,
+    seed: int,
+) -> list[ExecutedCandidate]:
+    """What policy `name` proposes: `n` candidates a problem at the recipe's temperature, all executed."""
+    drawn = _sampled(
+        generator, name, problems, n=n, temperature=sampling.temperature, sampling=sampling, seed=seed
+    )
+    by_id = {p.id: p for p in problems}
+    programs = [Program.of(by_id[c.problem_id], c.text, execution.judge) for c in drawn]
+    return [
+        ExecutedCandidate(
+            problem_id=c.problem_id,
+            index=c.index,
+            text=c.text,
+            logprob_sum=c.logprob_sum,
+            n_tokens=c.n_tokens,
+            finish_reason=c.finish_reason,
+            policy=c.policy,
+            status=v.status,
+            strict_status=v.strict_status,
+            reason=v.reason,
+        )
+        for c, v in zip(drawn, verdicts(programs, execution, f"run {name}"), strict=True)
+    ]
 
 
 def evaluated_candidates(
@@ -31,17 +78,9 @@ def evaluated_candidates(
     draws = {evaluation.temperature: evaluation.n, evaluation.cool_temperature: evaluation.n, 0.0: 1}
     drawn: list[tuple[float, Candidate]] = []
     for temperature, n in draws.items():
-        with progress.task(f"sample {name} at T = {temperature:g}", len(problems) * n) as bar:
-            candidates = generator.sample(
-                problems,
-                n=n,
-                temperature=temperature,
-                max_new_tokens=sampling.max_new_tokens,
-                seed=seed,
-                policy=name,
-                batch_size=sampling.batch_size,
-                on_progress=bar.advance,
-            )
+        candidates = _sampled(
+            generator, name, problems, n=n, temperature=temperature, sampling=sampling, seed=seed
+        )
         drawn += [(temperature, c) for c in candidates]
     owners = [by_id[c.problem_id] for _, c in drawn]
     programs = [Program.of(p, c.text, execution.judge) for p, (_, c) in zip(owners, drawn, strict=True)]
@@ -51,16 +90,8 @@ def evaluated_candidates(
             for p, (temperature, c) in zip(owners, drawn, strict=True)
             if temperature == evaluation.temperature
         ]
-    with progress.task(f"run {name}", len(programs)) as bar:
-        verdicts = execute(
-            programs,
-            timeout_s=execution.timeout_s,
-            memory_mb=execution.memory_mb,
-            workers=execution.workers,
-            isolation=execution.isolation,
-            on_progress=bar.advance,
-        )
-    printed = [v.stdout for v in verdicts[len(drawn) :]]  # the main temperature's candidates come first
+    found = verdicts(programs, execution, f"run {name}")
+    printed = [v.stdout for v in found[len(drawn) :]]  # the main temperature's candidates come first
     return [
         EvaluatedCandidate(
             problem_id=c.problem_id,
@@ -77,8 +108,31 @@ def evaluated_candidates(
             stderr=verdict.stderr,
             behaviour=printed[i] if i < len(printed) else "",
         )
-        for i, ((temperature, c), verdict) in enumerate(zip(drawn, verdicts[: len(drawn)], strict=True))
+        for i, ((temperature, c), verdict) in enumerate(zip(drawn, found[: len(drawn)], strict=True))
     ]
+
+
+def _sampled(
+    generator: Generator,
+    name: str,
+    problems: Sequence[Problem],
+    *,
+    n: int,
+    temperature: float,
+    sampling: Sampling,
+    seed: int,
+) -> list[Candidate]:
+    with progress.task(f"sample {name} at T = {temperature:g}", len(problems) * n) as bar:
+        return generator.sample(
+            problems,
+            n=n,
+            temperature=temperature,
+            max_new_tokens=sampling.max_new_tokens,
+            seed=seed,
+            policy=name,
+            batch_size=sampling.batch_size,
+            on_progress=bar.advance,
+        )
 
 
 def scored_candidates(

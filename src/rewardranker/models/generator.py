@@ -19,7 +19,6 @@ from rewardranker.models.tokens import (
     CODE_END,
     Tokens,
     context_length,
-    encode_completions,
     encode_prompts,
     is_chat,
     pad_left,
@@ -94,12 +93,6 @@ class Generator:
     def copy(self) -> "Generator":
         """The same generator with weights of its own."""
         return Generator(copy.deepcopy(self.model), self.tokenizer)
-
-    def count_tokens(self, examples: Sequence[tuple[str, str]]) -> int:
-        """Tokens of (prompt, completion) examples together, as they are trained on."""
-        prompts = encode_prompts(self.tokenizer, [prompt for prompt, _ in examples])
-        completions = encode_completions(self.tokenizer, [completion for _, completion in examples])
-        return sum(map(len, prompts)) + sum(map(len, completions))
 
     def sample(
         self,

@@ -81,6 +81,11 @@ def is_chat(tokenizer: PreTrainedTokenizerBase) -> bool:
     return _CHAT in tokenizer.init_kwargs
 
 
+def same_prompt_form(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
+    """Whether models with these tokenizers are shown a prompt as the same text."""
+    return bool(one.init_kwargs.get(_CHAT) == other.init_kwargs.get(_CHAT))
+
+
 def _tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Tokens]:
     if not texts:
         return []

@@ -34,7 +34,7 @@ def train_epochs(
     validate: Callable[[], dict[str, float]] | None = None,
     patience: int = 0,
     checkpoint: Checkpoint | None = None,
-) -> tuple[list[dict[str, float]], int]:
+) -> list[dict[str, float]]:
     """Train `model` in place.
 
     A step's gradient is that of the sum of its items' losses over the sum of their weights, whether they are
@@ -54,8 +54,8 @@ def train_epochs(
         checkpoint: where to go on from, and where to leave what is needed for that.
 
     Returns:
-        a row an epoch: epoch from 1, loss (mean over its steps), and what `validate` measured; and the
-        number of tokens computed.
+        a row an epoch: epoch from 1, loss (mean over its steps), tokens (computed), and what `validate`
+        measured.
     """
     steps_an_epoch = math.ceil(len(items) / batch_size)
     steps = settings.epochs * steps_an_epoch
@@ -70,7 +70,7 @@ def train_epochs(
     history: list[dict[str, float]] = []
     losses: list[Tensor] = []
     best: dict[str, Tensor] | None = None
-    n_tokens = n_done = 0  # steps of this epoch
+    n_tokens = n_done = 0  # tokens and steps of this epoch
     epoch_order = order.getstate()
 
     with progress.task(name, total=steps) as bar, dropout_seed(seed):
@@ -118,10 +118,10 @@ def train_epochs(
                 bar.advance(note=f"loss {float(step_loss):.3f}")
                 save_state(checkpoint, save)
             model.eval()
-            row = {"epoch": len(history) + 1.0, "loss": float(torch.stack(losses).mean())}
+            row = {"epoch": len(history) + 1.0, "loss": float(torch.stack(losses).mean()), "tokens": n_tokens}
             row |= validate() if validate is not None else {}
             history.append(row)
-            losses, n_done, epoch_order = [], 0, order.getstate()
+            losses, n_tokens, n_done, epoch_order = [], 0, 0, order.getstate()
             if patience:
                 lowest = min(range(len(history)), key=lambda i: history[i]["validation_loss"])
                 if lowest == len(history) - 1:
@@ -130,4 +130,4 @@ def train_epochs(
                     break
     if best is not None:
         model.load_state_dict(best, strict=False)
-    return history, n_tokens
+    return history

@@ -24,6 +24,7 @@ from rewardranker.models.lora import (
 )
 from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.ranker import RewardRanker
+from rewardranker.models.tokens import same_prompt_form
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import PLAIN, PPO, Compute
 from rewardranker.run import Checkpoint
@@ -130,7 +131,8 @@ def train_ppo(
 
     Args:
         policy: trained in place.
-        ranker: gives the reward; isn't changed. With a critic it must share the policy's tokenizer.
+        ranker: gives the reward; isn't changed. With a critic it must share the policy's tokenizer, and be
+            shown prompts in the same form.
         problems: where prompts come from; all are used before one comes again.
         config: sizes and rates; the learning rates fall to 0 along a cosine.
         seed: decides prompts, samples and order.
@@ -150,7 +152,8 @@ def train_ppo(
         value_loss; None where there was no update, or no critic.
 
     Raises:
-        UserError: no problem, or leave-one-out advantages with a single sample a prompt.
+        UserError: no problem; leave-one-out advantages with a single sample a prompt; or a critic from a
+            ranker with another tokenizer than the policy's, or another form of prompts.
     """
     if not problems:
         raise UserError("PPO has no problem to sample for: the run has neither pool nor reference problems")
@@ -160,6 +163,12 @@ def train_ppo(
         raise UserError(
             "[ppo] advantage = 'gae' needs a ranker with the policy's tokenizer, for its critic starts from "
             "the ranker and reads the policy's tokens; train the ranker from this policy, or use 'rloo'"
+        )
+    if config.advantage == "gae" and not same_prompt_form(ranker.tokenizer, policy.tokenizer):
+        raise UserError(
+            "[ppo] advantage = 'gae' needs a ranker that is shown prompts in the policy's form, for its "
+            "critic reads the policy's tokens (generator.prompt or generator.system differ); train the "
+            "ranker from this policy, or use 'rloo'"
         )
     with prepared(policy.model, compute):
         history = _train(
@@ -187,6 +196,10 @@ def _train(
                 last = row["round"] == config.iterations or row["kl"] > config.max_kl
                 if pass_rate is not None and (last or row["round"] % config.check_every == 0):
                     row["pass"] = pass_rate(training.policy)
+                    progress.console.print(
+                        f"  PPO, round {row['round']}: score {row['score']:.2f}, "
+                        f"true pass rate {row['pass']:.3f}, KL {row['kl']:.2f}"
+                    )
                 row["stopped"] = _why_to_stop(training.history, config)
                 if row["stopped"]:
                     progress.console.print(f"  PPO stopped: {row['stopped']}", markup=False)
@@ -317,8 +330,9 @@ def _checkpointed(
     dropouts: list[tuple[nn.Module, str, float]] = []
     for model in models:
         for module in model.modules():
-            name = "p" if isinstance(module, nn.Dropout) else "attention_dropout"
-            if hasattr(module, name):
+            # StarCoder2 has attention_dropout, residual_dropout and embedding_dropout, none of them a module.
+            names = [n for n, v in vars(module).items() if n.endswith("dropout") and isinstance(v, float)]
+            for name in ["p"] if isinstance(module, nn.Dropout) else names:
                 dropouts.append((module, name, getattr(module, name)))
                 setattr(module, name, 0.0)
         checkpoint_layers(model)

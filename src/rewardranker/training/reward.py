@@ -68,7 +68,7 @@ def train_reward(
         compute: precision, adapters, what is kept for the backward pass.
 
     Returns:
-        the ranker, and a report: history (a row an epoch: epoch, loss and, where there are validation
+        the ranker, and a report: history (a row an epoch: epoch, loss, tokens and, where there are validation
         problems, validation_loss and validation_auc), train_problems, validation_problems, groups (those
         trained on), left_out_one_sided (groups), left_out_too_long (completions beyond the context), tokens
         (computed in training), auc, pairwise_accuracy with its 95 % interval over problems, and ece on
@@ -95,7 +95,7 @@ def train_reward(
     train, validation = _split(usable, config.validation, random.Random(f"split/{seed}"))
     order = random.Random(f"order/{seed}")
     with prepared(ranker.model, compute):
-        history, tokens = train_epochs(
+        history = train_epochs(
             ranker.model,
             train,
             lambda batch, epoch: _loss(mean if epoch <= config.mean_epochs else ranker, batch, config),
@@ -117,7 +117,7 @@ def train_reward(
         "validation_problems": len({g.problem_id for g in validation}),
         "groups": len(train),
         **left_out,
-        "tokens": tokens,
+        "tokens": sum(int(row["tokens"]) for row in history),
         **_calibrate(ranker, train, validation, config, random.Random(f"normalise/{seed}")),
     }
     return ranker, report

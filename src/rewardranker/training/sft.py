@@ -31,8 +31,8 @@ def train_sft(
 
     Returns:
         one row an epoch: epoch from 1, loss (mean over the epoch's batches of the weighted loss that is
-        minimised), and with `validation` also validation_loss (mean negative log-likelihood of a completion
-        token, end included, nats).
+        minimised), tokens (trained on, prompts included), and with `validation` also validation_loss (mean
+        negative log-likelihood of a completion token, end included, nats).
 
     Raises:
         UserError: no example, or one that is longer than the model's context.
@@ -45,7 +45,7 @@ def train_sft(
     held_out = _encode(generator, validation)
     model = generator.model
     with prepared(model, compute):
-        history, _ = train_epochs(
+        return train_epochs(
             model,
             rows,
             lambda batch, _: _loss(model, batch, config.prompt_loss_weight),
@@ -59,7 +59,6 @@ def train_sft(
             validate=(lambda: _validate(model, held_out, config.batch_size)) if held_out else None,
             checkpoint=checkpoint,
         )
-    return history
 
 
 def _encode(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[tuple[Tokens, Tokens]]:

@@ -1,0 +1,99 @@
+"""Training commands that were killed by SIGKILL, and given again."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
+
+MAIN = "from rewardranker.cli import main; main()"
+EAGER = f"from rewardranker.run import Checkpoint; Checkpoint.is_due = lambda self: True; {MAIN}"
+"""Writes a checkpoint whenever it can, for these trainings are too short for one every five seconds."""
+LONG = {"sft.epochs": 150, "reward.epochs": 100, "ppo.iterations": 25, "ppo.check_every": 5}
+
+
+def start(words: list[str], folder: Path, code: str = MAIN) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", code, *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def finish(words: list[str], folder: Path) -> str:
+    process = start(words, folder)
+    _, told = process.communicate()
+    assert process.returncode == 0, told
+    return told
+
+
+def kill(words: list[str], folder: Path) -> Path:
+    """Start the command and kill it when it has written a few checkpoints; the last of these."""
+    process = start(words, folder, EAGER)
+    seen: set[int] = set()
+    while len(seen) < 4:
+        assert process.poll() is None, process.communicate()[1]
+        for path in folder.glob(".out.*.checkpoint"):
+            seen.add(path.stat().st_mtime_ns)
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "out").exists()
+    (checkpoint,) = folder.glob(".out.*.checkpoint")
+    return checkpoint
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def words(request, workshop, small) -> list[str]:
+    """A command that writes `out`."""
+    models = ["--generator", str(workshop.sft)]
+    arguments = {
+        "train-sft": [str(workshop.folder / "problems.jsonl")],
+        "train-reward": [str(workshop.pairs), *models],
+        "train-ppo": [str(workshop.folder / "problems.jsonl"), *models, "--ranker", str(workshop.ranker)],
+    }[request.param]
+    settings = [word for key, value in LONG.items() for word in ("--set", f"{key}={value}")]
+    return [request.param, *arguments, *small, *settings, "-o", "out"]
+
+
+@pytest.mark.parametrize("words", ["train-sft", "train-reward", "train-ppo"], indirect=True)
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(words: list[str], tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for folder in (whole, killed):
+        folder.mkdir()
+    assert "goes on" not in finish(words, whole)
+    kill(words, killed)
+    assert "goes on where it was stopped" in finish(words, killed)
+    assert contents(killed / "out") == contents(whole / "out")
+    assert [p.name for p in killed.iterdir()] == ["out"]  # no checkpoint is left
+
+
+@pytest.mark.parametrize("words", ["train-sft"], indirect=True)
+def test_a_checkpoint_is_for_the_same_settings_and_inputs_only(
+    words, workshop, rewardranker, tmp_path
+) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    kill(words, killed)
+    lines = (workshop.folder / "problems.jsonl").read_text().splitlines(keepends=True)
+    fewer = tmp_path / "fewer.jsonl"
+    fewer.write_text("".join(lines[1:]))
+    for name, other in {
+        "settings": [*words, "--set", "sft.learning_rate=1e-3"],
+        "seed": [*words, "--set", "seed=2"],
+        "problems": [words[0], str(fewer), *words[2:]],
+        "model": [*words, "--generator", str(workshop.aligned)],
+    }.items():
+        folder = tmp_path / name
+        shutil.copytree(killed, folder)
+        result = rewardranker(*other, "-o", folder / "out")
+        assert result.code == 0 and "goes on" not in result.err, (name, result.err)
+        assert [p.name for p in folder.iterdir()] == ["out"]
