@@ -107,10 +107,10 @@ def spread(found: dict[str, Any]) -> str:
     return f"{found['times']:.2f} ({low:.2f} to {high:.2f})"
 
 
-def words_tokenizer() -> PreTrainedTokenizerFast:
+def words_tokenizer(size: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """A token a word: texts of any number of tokens are easily made, and read back as they were sampled."""
     vocabulary = {"<pad>": 0, "<bos>": 1, "<eos>": 2}
-    vocabulary |= {f"w{i}": i for i in range(len(vocabulary), VOCABULARY)}
+    vocabulary |= {f"w{i}": i for i in range(len(vocabulary), size)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(

@@ -27,8 +27,10 @@ from rewardranker.evaluation.summary import Policy, summarise
 from rewardranker.execution.pool import Program, execute
 from rewardranker.execution.verdict import Verdict
 from rewardranker.files import atomic_path, write_json
+from rewardranker.models.checkpoints import default_device
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import weights_dtype
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.candidate import ExecutedCandidate
@@ -54,9 +56,12 @@ class Loop:
         self.run = Run(directory)
         if recipe.threads:
             torch.set_num_threads(recipe.threads)
+        self.read_in = weights_dtype(recipe.compute, trained=False)
+        self.train_in = weights_dtype(recipe.compute, trained=True)
         with atomic_path(directory / "recipe.toml") as path:
             path.write_text(to_toml(recipe))
-        write_json(directory / "environment.json", environment(recipe))
+        gpu = torch.cuda.get_device_name() if default_device().type == "cuda" else None
+        write_json(directory / "environment.json", {**environment(recipe), "gpu": gpu})
 
     def execute(self) -> dict[str, Any]:
         """Run every stage that isn't done; return what metrics.json holds."""
@@ -150,7 +155,9 @@ class Loop:
     def _new_generator(self, problems: Sequence[Problem], seed: int) -> Generator:
         source = self.recipe.generator
         if source.decoder is None:
-            return Generator.from_pretrained(Path(source.checkpoint), source.prompt, source.system)
+            return Generator.from_pretrained(
+                Path(source.checkpoint), source.prompt, source.system, dtype=self.train_in
+            )
         tokenizer = train_tokenizer(
             (p.prompt + (p.reference or "") for p in problems), source.decoder.vocabulary
         )
@@ -162,7 +169,8 @@ class Loop:
         config = self.recipe.sft.model_copy(update={"epochs": epochs})
 
         def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
-            generator, known = Generator.from_pretrained(sft.path / "model"), _problems(problems)
+            generator = Generator.from_pretrained(sft.path / "model", dtype=self.train_in)
+            known = _problems(problems)
             examples = _references(known, "reference")
             self._fine_tune(generator, examples, config, seed, known, folder, cost, checkpoint)
 
@@ -178,7 +186,7 @@ class Loop:
         seed = seed_for(self.recipe.seed, name)
 
         def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
-            generator = Generator.from_pretrained(policy.path / "model")
+            generator = Generator.from_pretrained(policy.path / "model", dtype=self.read_in)
             candidates = self._candidates(
                 generator, _training(problems), policy_name, n=n, seed=seed, cost=cost
             )
@@ -208,7 +216,7 @@ class Loop:
             for stage in mined:
                 groups += read_table(stage.path / "groups.parquet", PreferenceGroup)
             ranker, report = train_reward(
-                Generator.from_pretrained(start.path / "model"),
+                Generator.from_pretrained(start.path / "model", dtype=self.train_in),
                 groups,
                 recipe,
                 seed=seed,
@@ -238,7 +246,7 @@ class Loop:
             known = _problems(problems)
             candidates = _candidates_of(sampled)
             examples = rft_examples(known, candidates, recipe.max_per_problem, seed)
-            generator = Generator.from_pretrained(sft.path / "model")
+            generator = Generator.from_pretrained(sft.path / "model", dtype=self.train_in)
             self._fine_tune(generator, examples, recipe, seed, known, folder, cost, checkpoint)
 
         config = [recipe.model_dump(), self.recipe.compute.model_dump(), seed]
@@ -251,7 +259,7 @@ class Loop:
         def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
             known = _problems(problems)
             checked = [p for p in known if p.split == "development"][: recipe.check_problems]
-            policy = Generator.from_pretrained(start.path / "model")
+            policy = Generator.from_pretrained(start.path / "model", dtype=self.train_in)
 
             def pass_rate(current: Generator) -> float:
                 found = self._candidates(current, checked, f"ppo-{i}", n=recipe.samples, seed=seed, cost=cost)
@@ -259,7 +267,7 @@ class Loop:
 
             history = train_ppo(
                 policy,
-                RewardRanker.from_pretrained(ranker.path / "model"),
+                RewardRanker.from_pretrained(ranker.path / "model", dtype=self.train_in),
                 _training(problems),
                 recipe,
                 seed=seed,
@@ -288,9 +296,8 @@ class Loop:
         def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
             training = _training(problems)
             candidates = _candidates_of([new])
-            scores = self._score(
-                RewardRanker.from_pretrained(ranker.path / "model"), training, candidates, cost
-            )
+            judge = RewardRanker.from_pretrained(ranker.path / "model", dtype=self.read_in)
+            scores = self._score(judge, training, candidates, cost)
             groups, mined = mining.mine(
                 training,
                 _candidates_of(earlier),
@@ -319,7 +326,7 @@ class Loop:
 
         def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
             test = _test(problems)
-            generator = Generator.from_pretrained(stage.path / "model")
+            generator = Generator.from_pretrained(stage.path / "model", dtype=self.read_in)
             candidates = evaluated_candidates(
                 generator,
                 policy.name,
@@ -357,9 +364,8 @@ class Loop:
             scored = [c for c in candidates if c.temperature == recipe.temperature and c.policy in ranked]
             scores: list[ScoredCandidate] = []
             for i, stage in enumerate(rankers, 1):
-                scores += scored_candidates(
-                    RewardRanker.from_pretrained(stage.path / "model"), i, test, scored
-                )
+                judge = RewardRanker.from_pretrained(stage.path / "model", dtype=self.read_in)
+                scores += scored_candidates(judge, i, test, scored)
                 cost.tokens += sum(c.n_tokens for c in scored)
             write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
             write_table(folder / "scores.parquet", ScoredCandidate, scores)

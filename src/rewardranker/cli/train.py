@@ -103,6 +103,7 @@ def train_ppo(
     """
     from rewardranker.files import atomic_directory, write_json
     from rewardranker.models.generator import Generator
+    from rewardranker.models.lora import weights_dtype
     from rewardranker.models.ranker import RewardRanker
     from rewardranker.problems.loaders import load_problems
     from rewardranker.problems.split import training_problems
@@ -112,10 +113,11 @@ def train_ppo(
     config = load_recipe(recipe, tuple(assignments))
     check_out(out, folder=True)
     known = training_problems(load_problems(problems))
-    policy = Generator.from_pretrained(generator)
+    dtype = weights_dtype(config.compute, trained=True)
+    policy = Generator.from_pretrained(generator, dtype=dtype)
     history = train(
         policy,
-        RewardRanker.from_pretrained(ranker),
+        RewardRanker.from_pretrained(ranker, dtype=dtype),
         known,
         config.ppo,
         seed=config.seed,
@@ -132,10 +134,16 @@ def _start(generator: Path | None, config: "Recipe", texts: list[str]) -> "Gener
     """The checkpoint to start from, or the recipe's decoder with a tokenizer trained on `texts`."""
     from rewardranker.models.decoder import build_decoder
     from rewardranker.models.generator import Generator
+    from rewardranker.models.lora import weights_dtype
     from rewardranker.models.tokenizer import train_tokenizer
 
     source = config.generator
     if generator is not None or source.decoder is None:
-        return Generator.from_pretrained(generator or Path(source.checkpoint), source.prompt, source.system)
+        return Generator.from_pretrained(
+            generator or Path(source.checkpoint),
+            source.prompt,
+            source.system,
+            dtype=weights_dtype(config.compute, trained=True),
+        )
     tokenizer = train_tokenizer(texts, source.decoder.vocabulary)
     return Generator(build_decoder(source.decoder, tokenizer, config.seed), tokenizer)
