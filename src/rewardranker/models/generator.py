@@ -134,10 +134,10 @@ class Generator:
         longest = max(map(len, encode_prompts(self.tokenizer, [p.prompt for p in problems])))
         heads = config.num_attention_heads
         key_heads = getattr(config, "num_key_value_heads", None) or heads
-        width = (getattr(config, "head_dim", None) or config.hidden_size // heads) * key_heads
+        width = int(getattr(config, "head_dim", None) or config.hidden_size // heads) * key_heads
         cached = 2 * config.num_hidden_layers * width * model.dtype.itemsize * (longest + max_new_tokens)
         row = cached + _DRAW_BYTES * config.vocab_size
-        return max(1, int(_MEMORY * free_memory(model.device)) // row)
+        return max(1, int(_MEMORY * free_memory(model.device) / row))
 
     def sample(
         self,

@@ -250,8 +250,8 @@ class RewardRanker:
         config = self.model.config.get_text_config()
         hidden = config.hidden_size
         width = 8 * hidden + 4 * (getattr(config, "intermediate_size", None) or 4 * hidden)  # of a layer
-        room = int(_MEMORY * free_memory(self.model.device)) // (width * self.model.dtype.itemsize)
-        return max(1, min(_GPU_TOKENS_AT_ONCE, room))
+        room = _MEMORY * free_memory(self.model.device) / (width * self.model.dtype.itemsize)
+        return max(1, min(_GPU_TOKENS_AT_ONCE, int(room)))
 
     def probability(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probability of being right, for raw scores of any shape."""
