@@ -180,7 +180,8 @@ class RewardRanker:
         else:
             rows = tuple(row[1:].mean(0) for row in rows)
         # In float32 whatever the model is in: bfloat16 has too few digits to tell candidates apart.
-        scores: Tensor = torch.stack(rows).float() @ self.model.score.weight[0].float()
+        with torch.autocast(states.device.type, enabled=False):
+            scores: Tensor = torch.stack(rows).float() @ self.model.score.weight[0].float()
         return scores
 
     @torch.inference_mode()

@@ -72,7 +72,8 @@ class _Critic:
         """[N, T]: the value before each token of the completions is chosen."""
         shortened = [row[:-1] for row in batch.completions]
         states = completion_states(self.backbone, batch.prompts, shortened, batch.owners)
-        values = self.head(states)[:, 0].split([len(row) for row in batch.completions])
+        with torch.autocast(states.device.type, enabled=False):  # advantages are small differences of values
+            values = self.head(states.float())[:, 0].split([len(row) for row in batch.completions])
         return pad_sequence(list(values), batch_first=True)
 
 
