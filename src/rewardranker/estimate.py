@@ -28,7 +28,7 @@ from rewardranker.errors import UserError
 from rewardranker.models.checkpoints import default_device, load_tokenizer, prefer_fast_kernels
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.lora import weights_dtype
-from rewardranker.models.prefix import LOGITS
+from rewardranker.models.prefix import logits_at_once
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.models.tokens import encode_completions, encode_prompts, set_prompt_form
 from rewardranker.problems.loaders import load_problems
@@ -310,7 +310,7 @@ def _activations(compute: Compute, sizes: _Sizes, tokens: float, at_once: int) -
     number = _HALF if compute.precision == "bfloat16" else _FLOAT
     layer = 10 * sizes.hidden + 4 * sizes.intermediate + 2 * sizes.heads * sizes.longest
     layers = sizes.layers * sizes.hidden + layer if compute.gradient_checkpointing else sizes.layers * layer
-    logits = 3 * _FLOAT * min(tokens * sizes.vocabulary, LOGITS)
+    logits = 3 * _FLOAT * min(tokens * sizes.vocabulary, logits_at_once(default_device()))
     return number * tokens * layers + logits
 
 

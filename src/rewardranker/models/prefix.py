@@ -60,6 +60,11 @@ _EAGER_BYTES = 32 << 20
 """Attention weights of a layer beyond which small models compute them fused too."""
 
 
+def logits_at_once(device: torch.device) -> int:
+    """How many numbers `token_logprobs` holds at once on a device."""
+    return _GPU_LOGITS if device.type == "cuda" else LOGITS
+
+
 def works(
     prompts: Sequence[Tokens], continuations: Sequence[Tokens], owners: Sequence[int]
 ) -> dict[Way, Work]:
@@ -265,7 +270,7 @@ def token_logprobs(
         temperature: logits are divided by it.
         logits: numbers held at once; None: what suits the device.
     """
-    logits = logits or (_GPU_LOGITS if states.device.type == "cuda" else LOGITS)
+    logits = logits or logits_at_once(states.device)
     rows = max(1, logits // int(head.weight.shape[0]))  # type: ignore[index]
     if len(states) <= rows:
         return _log_softmax_at(head, states, targets, temperature)
