@@ -2,9 +2,9 @@
 
     python benchmarks/gpu.py [-o FOLDER] [--only PART ...] [--small]
 
-Each part runs in a process of its own; all are meant to take eight minutes on an H100. `--small` runs all with
-tiny models, on any device: it tests this script and measures nothing. What does not fit into the GPU's memory
-is said so.
+Each part runs in a process of its own; all are meant to take eight minutes on an H100. `--small` runs all
+with tiny models, on any device: it tests this script and measures nothing. What does not fit into the GPU's
+memory is said so.
 
 - decoding-SIZE: tokens a second of `Generator.rollouts`, and of transformers' `generate` on the same model in
   bfloat16: 8 samples of each of 16 prompts, 256 tokens each.
