@@ -1,9 +1,10 @@
 """Does PPO raise the policy it starts from? Beside RFT, and after it.
 
 For every seed one run directory of the recipe `micro-scalar` (the paper's scalar ranker, PPO against it),
-and the same with a likelihood ranker: PPO, rejection-sampling fine-tuning in its place, and both in turn. SFT,
-samples and their execution are computed once for all of them. Differences are paired by problem; intervals
-are 95 % bootstrap intervals over problems, those of all seeds together where the seeds are pooled.
+and the same with a likelihood ranker: PPO, rejection-sampling fine-tuning in its place, and both in turn.
+SFT, samples and their execution are computed once for all of them. Differences are paired by problem;
+intervals are 95 % bootstrap intervals over problems, those of all seeds together where the seeds are
+pooled.
 
 usage: python benchmarks/alignment.py [--seeds 2 3 4] [--dir runs/alignment] [-o docs/results/alignment.json]
 It goes on where it was stopped.

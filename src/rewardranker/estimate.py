@@ -25,9 +25,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewardranker.errors import UserError
-from rewardranker.models.checkpoints import load_tokenizer, prefer_fast_kernels
+from rewardranker.models.checkpoints import default_device, load_tokenizer, prefer_fast_kernels
 from rewardranker.models.decoder import build_decoder
-from rewardranker.models.prefix import LOGITS
+from rewardranker.models.lora import weights_dtype
+from rewardranker.models.prefix import logits_at_once
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.models.tokens import encode_completions, encode_prompts, set_prompt_form
 from rewardranker.problems.loaders import load_problems
@@ -140,8 +141,15 @@ def estimate(recipe: Recipe) -> str:
             f"Memory: weights, optimizers, activations; last, {_PROCESS_GB:g} GB more for the process.",
             f"A sandboxed program may use {recipe.execution.memory_mb} MB on top.",
             "Time: on an otherwise idle machine, a factor of two either way.",
+            *_on_gpu(),
         ]
     )
+
+
+def _on_gpu() -> list[str]:
+    if default_device().type != "cuda":
+        return []
+    return [f"Models will compute on {torch.cuda.get_device_name()}: these times, of the CPU, are too long."]
 
 
 def _cpu_s(stage: _Stage, parameters: int, rate: float) -> float:
@@ -205,7 +213,7 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
     prompt, completion, training = sizes.prompt, sizes.completion, sizes.training
     references = sizes.splits["reference"]
     with_reference = sizes.splits["pool"] == 0  # whether the training problems have references
-    weights = _FLOAT * sizes.parameters
+    weights = weights_dtype(recipe.compute, trained=False).itemsize * sizes.parameters
 
     trained = _trained(recipe.compute, sizes)
 
@@ -302,7 +310,7 @@ def _activations(compute: Compute, sizes: _Sizes, tokens: float, at_once: int) -
     number = _HALF if compute.precision == "bfloat16" else _FLOAT
     layer = 10 * sizes.hidden + 4 * sizes.intermediate + 2 * sizes.heads * sizes.longest
     layers = sizes.layers * sizes.hidden + layer if compute.gradient_checkpointing else sizes.layers * layer
-    logits = 3 * _FLOAT * min(tokens * sizes.vocabulary, LOGITS)
+    logits = 3 * _FLOAT * min(tokens * sizes.vocabulary, logits_at_once(default_device()))
     return number * tokens * layers + logits
 
 

@@ -19,6 +19,7 @@ import torch
 
 from rewardranker.evaluation.summary import Policy
 from rewardranker.files import atomic_path, write_json
+from rewardranker.models.checkpoints import default_device
 from rewardranker.recipe import Recipe, to_toml
 from rewardranker.run import Run, Stage, environment
 from rewardranker.stages.alignment import align_stages, ppo_summaries
@@ -40,7 +41,8 @@ class Loop:
             torch.set_num_threads(recipe.threads)
         with atomic_path(directory / "recipe.toml") as path:
             path.write_text(to_toml(recipe))
-        write_json(directory / "environment.json", environment(recipe))
+        gpu = torch.cuda.get_device_name() if default_device().type == "cuda" else None
+        write_json(directory / "environment.json", {**environment(recipe), "gpu": gpu})
 
     def execute(self) -> dict[str, Any]:
         """Run every stage that isn't done; return what metrics.json holds."""

@@ -1,7 +1,7 @@
 import torch
 from tiny import make_model
 
-from rewardranker.models.checkpoints import decoding_kernels, prefer_fast_kernels
+from rewardranker.models.checkpoints import decoding_kernels, prefer_fast_kernels, seeded
 
 
 def test_kernels_change_speed_alone(tokenizer) -> None:
@@ -14,3 +14,12 @@ def test_kernels_change_speed_alone(tokenizer) -> None:
     with decoding_kernels(model):
         assert model.config._attn_implementation == "sdpa"
     assert model.config._attn_implementation == "eager"
+
+
+def test_a_seed_is_local() -> None:
+    state = torch.random.get_rng_state()
+    with seeded(3):
+        first = torch.rand(2)
+    assert torch.equal(state, torch.random.get_rng_state())
+    with seeded(3):
+        assert torch.equal(first, torch.rand(2))

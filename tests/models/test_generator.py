@@ -5,6 +5,7 @@ from tiny import make_model, naive_logprobs
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel
 
 from rewardranker.errors import UserError
+from rewardranker.models import generator as generator_module
 from rewardranker.models.generator import Generator, _draw
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.models.tokens import encode_prompts
@@ -108,6 +109,18 @@ def test_stop_tokens_end_a_candidate_and_are_cut(generator) -> None:
         assert after.text == before.text.split(stop)[0]
         assert (after.finish_reason == "stop") == (stop in before.text)
         assert after.n_tokens <= before.n_tokens
+
+
+@pytest.mark.parametrize("look", [5, 8])
+def test_looking_seldom_at_what_has_ended_changes_nothing(generator, monkeypatch, look) -> None:
+    tokens = [c.text for c in draw(generator, problems(), n=8, seed=3)]
+    stops = (max(tokens, key=len)[3:5], " ")
+    expected = draw(generator, problems(stops), n=8, seed=3)
+    assert {c.finish_reason for c in expected} >= {"stop", "length"}
+    monkeypatch.setitem(generator_module._LOOK, "cpu", look)  # as on a GPU
+    for a, b in zip(draw(generator, problems(stops), n=8, seed=3), expected, strict=True):
+        assert (a.text, a.n_tokens, a.finish_reason) == (b.text, b.n_tokens, b.finish_reason)
+        assert a.logprob_sum == pytest.approx(b.logprob_sum, abs=1e-4)
 
 
 def test_finish_reasons(generator) -> None:

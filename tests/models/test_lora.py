@@ -1,12 +1,21 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from tiny import TEXTS
 
 from rewardranker.errors import UserError
+from rewardranker.models.checkpoints import default_device
 from rewardranker.models.generator import Generator
-from rewardranker.models.lora import add_adapters, has_adapters, prepared, take_off_adapters, without_adapters
+from rewardranker.models.lora import (
+    add_adapters,
+    has_adapters,
+    prepared,
+    take_off_adapters,
+    weights_dtype,
+    without_adapters,
+)
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.recipe import Compute
 
@@ -103,3 +112,26 @@ def test_a_generator_with_adapters_samples(generator) -> None:
     before = [c.text for c in Generator(generator.model, generator.tokenizer).sample(problems, **settings)]
     add_adapters(generator.model, LORA)
     assert [c.text for c in generator.sample(problems, **settings)] == before
+
+
+def test_loaded_in_bfloat16_what_is_trained_is_float32(generator, tmp_path) -> None:
+    RewardRanker.from_generator(generator, "scalar", 0).save(tmp_path / "ranker")
+    ranker = RewardRanker.from_pretrained(tmp_path / "ranker", dtype=torch.bfloat16)
+    assert {p.dtype for p in ranker.model.parameters()} == {torch.bfloat16}
+    add_adapters(ranker.model, Compute(lora_rank=4, precision="bfloat16"))
+    for parameter in ranker.model.parameters():
+        assert parameter.dtype == (torch.float32 if parameter.requires_grad else torch.bfloat16)
+
+
+def test_on_a_cpu_weights_are_loaded_in_float32() -> None:
+    if default_device().type == "cpu":
+        assert weights_dtype(Compute(precision="bfloat16", lora_rank=4), trained=False) == torch.float32
+    assert weights_dtype(Compute(precision="bfloat16"), trained=True) == torch.float32
+    assert weights_dtype(Compute(lora_rank=4), trained=True) == torch.float32
+
+
+def test_scores_have_the_digits_of_float32(generator) -> None:
+    ranker = RewardRanker.from_generator(generator, "scalar", 0)
+    with prepared(ranker.model, Compute(precision="bfloat16")):
+        scores = ranker.score(["def f(x):\n"] * 2, ["    return 1\n", "    return 2\n"])
+    assert not np.array_equal(scores, torch.tensor(scores).bfloat16().double().numpy())

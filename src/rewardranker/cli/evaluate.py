@@ -36,6 +36,7 @@ def evaluate(
     from rewardranker.evaluation.summary import Policy, summarise
     from rewardranker.files import atomic_directory, write_json
     from rewardranker.models.generator import Generator
+    from rewardranker.models.lora import weights_dtype
     from rewardranker.models.ranker import RewardRanker
     from rewardranker.problems.loaders import load_problems
     from rewardranker.recipe import load_recipe
@@ -45,8 +46,11 @@ def evaluate(
     config = load_recipe(recipe, tuple(assignments))
     check_out(out, folder=True)
     known = load_problems(problems)
-    model = Generator.from_pretrained(generator, config.generator.prompt, config.generator.system)
-    judge = RewardRanker.from_pretrained(ranker) if ranker else None
+    dtype = weights_dtype(config.compute, trained=False)
+    model = Generator.from_pretrained(
+        generator, config.generator.prompt, config.generator.system, dtype=dtype
+    )
+    judge = RewardRanker.from_pretrained(ranker, dtype=dtype) if ranker else None
     candidates = evaluated_candidates(
         model,
         "sft",

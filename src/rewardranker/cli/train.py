@@ -130,6 +130,7 @@ def train_ppo(
     from rewardranker.evaluation.policy import executed_candidates
     from rewardranker.files import atomic_directory, digests, write_json
     from rewardranker.models.generator import Generator
+    from rewardranker.models.lora import weights_dtype
     from rewardranker.models.ranker import RewardRanker
     from rewardranker.problems.loaders import load_problems
     from rewardranker.problems.split import training_problems
@@ -143,7 +144,9 @@ def train_ppo(
     trained_on = training_problems(known)
     development = [p for p in known if p.split == "development"]
     checked = (development or trained_on)[: config.ppo.check_problems]
-    policy, judge = Generator.from_pretrained(generator), RewardRanker.from_pretrained(ranker)
+    dtype = weights_dtype(config.compute, trained=True)
+    policy = Generator.from_pretrained(generator, dtype=dtype)
+    judge = RewardRanker.from_pretrained(ranker, dtype=dtype)
 
     def pass_rate(current: Generator) -> float:
         candidates = executed_candidates(
@@ -186,12 +189,15 @@ def _start(generator: Path | None, config: "Recipe", texts: list[str]) -> tuple[
     from rewardranker.files import digests
     from rewardranker.models.decoder import build_decoder
     from rewardranker.models.generator import Generator
+    from rewardranker.models.lora import weights_dtype
     from rewardranker.models.tokenizer import train_tokenizer
 
     source = config.generator
     if generator is not None or source.decoder is None:
         folder = generator or Path(source.checkpoint)
-        model = Generator.from_pretrained(folder, source.prompt, source.system)
+        model = Generator.from_pretrained(
+            folder, source.prompt, source.system, dtype=weights_dtype(config.compute, trained=True)
+        )
         return model, [source.prompt, source.system, digests(folder)]
     tokenizer = train_tokenizer(texts, source.decoder.vocabulary)
     model = Generator(build_decoder(source.decoder, tokenizer, config.seed), tokenizer)

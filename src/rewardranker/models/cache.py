@@ -7,7 +7,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 _ROOM = 16
-"""Tokens that a buffer is enlarged by."""
+"""Tokens that a buffer is enlarged by, unless more are asked for."""
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
@@ -17,8 +17,9 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
     longer than the model's own arithmetic.
     """
 
-    def __init__(self, layer: DynamicLayer, repeats: int) -> None:
+    def __init__(self, layer: DynamicLayer, repeats: int, room: int) -> None:
         super().__init__()
+        self._room = room
         self.lazy_initialization(layer.keys, layer.values)
         self._keep(layer.keys.repeat_interleave(repeats, 0), layer.values.repeat_interleave(repeats, 0))
 
@@ -27,7 +28,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._length = keys.shape[2]
         self._buffers = []
         for states in (keys, values):
-            buffer = states.new_empty(*states.shape[:2], self._length + _ROOM, states.shape[3])
+            buffer = states.new_empty(*states.shape[:2], self._length + self._room, states.shape[3])
             buffer[:, :, : self._length] = states
             self._buffers.append(buffer)
         self._show()
@@ -43,7 +44,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         if end > self._buffers[0].shape[2]:
             self._keep(self.keys, self.values)
         if end > self._buffers[0].shape[2]:
-            raise ValueError(f"more than {_ROOM} tokens at once")
+            raise ValueError(f"more than {self._room} tokens at once")
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[:, :, self._length : end] = states
         self._length = end
@@ -56,10 +57,13 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         self._show()
 
 
-def repeat_with_room(cache: DynamicCache, repeats: int) -> None:
-    """Repeat each row of a prompt's cache `repeats` times, in place, ready to be extended token by token."""
+def repeat_with_room(cache: DynamicCache, repeats: int, room: int = _ROOM) -> None:
+    """Repeat each row of a prompt's cache `repeats` times, in place, ready to be extended token by token.
+
+    Every `room` tokens it is copied to make room for as many more.
+    """
     for i, layer in enumerate(cache.layers):
         if type(layer) is DynamicLayer:
-            cache.layers[i] = RoomyLayer(layer, repeats)
+            cache.layers[i] = RoomyLayer(layer, repeats, room)
         else:  # sliding windows keep their own books
             layer.batch_repeat_interleave(repeats)

@@ -43,8 +43,30 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model (float32) and tokenizer from a local Hugging Face folder; nothing is downloaded.
+def default_device() -> torch.device:
+    """Where models compute: the CUDA GPU, if there is one (CUDA_VISIBLE_DEVICES= hides it), or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes of a GPU that new tensors can take, those included that torch holds and doesn't use."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed torch's global generators, the CPU's and the GPU's, and put them back afterwards."""
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.manual_seed(seed)
+        yield
+
+
+def load_checkpoint(
+    path: Path, auto_class: Any, dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model, on `default_device()`, and tokenizer from a local Hugging Face folder; nothing is downloaded.
 
     A tokenizer whose pad token is its end token, or that has none, gets another in that role: with pad = eos
     no one could tell where a completion ends.
@@ -52,6 +74,7 @@ def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTr
     Args:
         path: the folder.
         auto_class: `AutoModelForCausalLM` or `AutoModelForSequenceClassification`.
+        dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
 
     Raises:
         UserError: the folder holds no such model with a tokenizer that has an end token.
@@ -62,7 +85,7 @@ def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTr
     tokenizer = load_tokenizer(path)
     try:
         model, found = auto_class.from_pretrained(
-            path, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            path, local_files_only=True, dtype=dtype, output_loading_info=True
         )
     except (OSError, ValueError, ImportError) as e:
         raise UserError(f"{path}: cannot be loaded as a {kind} model: {e}") from e
@@ -73,7 +96,7 @@ def load_checkpoint(path: Path, auto_class: Any) -> tuple[PreTrainedModel, PreTr
         tokenizer.add_special_tokens({"pad_token": _pad_token(tokenizer)})
         _make_room(model, len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
-    return model, tokenizer
+    return model.to(default_device()), tokenizer
 
 
 def _pad_token(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -118,12 +141,20 @@ def prefer_fast_kernels(model: PreTrainedModel) -> None:
 
 @contextmanager
 def decoding_kernels(model: PreTrainedModel) -> Iterator[None]:
-    """Have a small model on a CPU use what is fastest for decoding meanwhile; same results.
+    """Have a model use what is fastest for decoding meanwhile; same results.
 
-    Fused attention is faster for a single query, and oneDNN compiles a kernel for every number of rows, which
-    costs more than it gains while rows leave the batch (1,900 samples a CPU second of the micro decoder from
-    the first call on, against 1,300 to 1,700).
+    For a small one on a CPU fused attention is faster for a single query, and oneDNN compiles a kernel for
+    every number of rows, which costs more than it gains while rows leave the batch (1,900 samples a CPU
+    second of the micro decoder from the first call on, against 1,300 to 1,700). Under autocast on a GPU the
+    weights are converted once, not for every token.
     """
+    if model.device.type == "cuda" and torch.is_autocast_enabled("cuda"):
+        with torch.autocast("cuda", torch.get_autocast_dtype("cuda"), cache_enabled=True):
+            try:
+                yield
+            finally:
+                torch.clear_autocast_cache()
+        return
     if not _is_small(model):
         yield
         return

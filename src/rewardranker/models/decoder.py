@@ -1,13 +1,13 @@
 """A small decoder made from a recipe, trained from scratch."""
 
-import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
+from rewardranker.models.checkpoints import default_device, seeded
 from rewardranker.recipe import Decoder
 
 
 def build_decoder(config: Decoder, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
-    """A Llama (RoPE, RMSNorm, SwiGLU, tied embeddings) with random weights decided by `seed`."""
+    """A Llama (RoPE, RMSNorm, SwiGLU, tied embeddings) with random weights, which `seed` decides."""
     llama = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=config.hidden,
@@ -21,6 +21,6 @@ def build_decoder(config: Decoder, tokenizer: PreTrainedTokenizerBase, seed: int
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return LlamaForCausalLM(llama)
+    with seeded(seed):
+        model = LlamaForCausalLM(llama)  # drawn on the CPU, whose generator every machine has
+    return model.to(default_device())

@@ -9,12 +9,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, Cache, PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory
 from rewardranker.models.cache import repeat_with_room
-from rewardranker.models.checkpoints import decoding_kernels, load_checkpoint, prefer_fast_kernels
+from rewardranker.models.checkpoints import (
+    decoding_kernels,
+    free_memory,
+    load_checkpoint,
+    prefer_fast_kernels,
+)
 from rewardranker.models.tokens import (
     CODE_END,
     Tokens,
@@ -24,6 +29,7 @@ from rewardranker.models.tokens import (
     pad_left,
     positions,
     set_prompt_form,
+    to_device,
 )
 from rewardranker.problems.candidate import Candidate, FinishReason
 from rewardranker.problems.problem import Problem
@@ -31,6 +37,14 @@ from rewardranker.recipe import PromptForm
 
 _KEEP = 0.8
 """Finished rows leave a batch together, once no more than this share of its rows is alive."""
+_LOOK = {"cuda": 8}
+"""Tokens between looks at which rows have ended, else 1: to look, the host must wait for a GPU."""
+_ROWS = 512
+"""Decoded together on a CPU, where more are no faster."""
+_MEMORY = 0.5
+"""Of a GPU's free memory, for rows that are decoded together."""
+_DRAW_BYTES = 32
+"""To draw a token, for each entry of the vocabulary: logits, probabilities and their sums in float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +79,29 @@ class Generator:
         self._endings: dict[tuple[str, ...], Tensor] = {}
 
     @classmethod
-    def from_pretrained(cls, path: Path, prompt: PromptForm | None = None, system: str = "") -> "Generator":
-        """Load any Hugging Face causal language model from a local folder, in float32; nothing is downloaded.
+    def from_pretrained(
+        cls,
+        path: Path,
+        prompt: PromptForm | None = None,
+        system: str = "",
+        *,
+        dtype: torch.dtype = torch.float32,
+    ) -> "Generator":
+        """Load any Hugging Face causal language model from a local folder; nothing is downloaded.
+
+        It computes on the GPU where there is one.
 
         Args:
             path: the folder.
             prompt: how the model is shown prompts; None: as the folder says that `save` wrote, else
                 "completion".
             system: content of the system turn, for "chat".
+            dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
 
         Raises:
             UserError: the folder holds no causal language model with a tokenizer, or no chat template.
         """
-        model, tokenizer = load_checkpoint(path, AutoModelForCausalLM)
+        model, tokenizer = load_checkpoint(path, AutoModelForCausalLM, dtype)
         set_prompt_form(tokenizer, prompt, system)
         return cls(model, tokenizer)
 
@@ -93,6 +117,20 @@ class Generator:
     def copy(self) -> "Generator":
         """The same generator with weights of its own."""
         return Generator(copy.deepcopy(self.model), self.tokenizer)
+
+    def rows_at_once(self, problems: Sequence[Problem], max_new_tokens: int) -> int:
+        """Rows to decode together: 512 on a CPU; on a GPU what half of its free memory has room for."""
+        model = self.model
+        if model.device.type != "cuda":
+            return _ROWS
+        config = model.config.get_text_config()
+        longest = max(map(len, encode_prompts(self.tokenizer, [p.prompt for p in problems])))
+        heads = config.num_attention_heads
+        key_heads = getattr(config, "num_key_value_heads", None) or heads
+        width = int(getattr(config, "head_dim", None) or config.hidden_size // heads) * key_heads
+        cached = 2 * config.num_hidden_layers * width * model.dtype.itemsize * (longest + max_new_tokens)
+        row = cached + _DRAW_BYTES * config.vocab_size
+        return max(1, int(_MEMORY * free_memory(model.device) / row))
 
     def sample(
         self,
@@ -197,30 +235,22 @@ class Generator:
         """Decode P x n rows together; noise [P, n, T] in [0, 1) decides every draw."""
         model, device = self.model, self.model.device
         n, limit = noise.shape[1], noise.shape[2]
-        noise = noise.flatten(0, 1).to(device)
-        prompt_tokens, prompt_mask = pad_left(prompts, 0, device)
-        output = model(
-            input_ids=prompt_tokens,
-            attention_mask=prompt_mask.long(),
-            position_ids=positions(prompt_mask),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        # The prompt's keys and values are computed once and then repeated for its n rows.
-        cache = output.past_key_values
-        repeat_with_room(cache, n)
-        logits = output.logits[:, -1].repeat_interleave(n, dim=0)
-        mask = prompt_mask.long().repeat_interleave(n, dim=0)
-        length = mask.sum(1)
-        room = (context_length(model) - length).clamp_(max=limit)
+        noise = to_device(noise.flatten(0, 1), device)
+        cache, logits, mask, length = self._read(prompts, n, limit)
+        padded = len(set(map(len, prompts))) > 1
+        context = context_length(model)
+        room = (context - length).clamp_(max=limit)
         eos = torch.tensor(self._eos_ids(), device=device)
         endings = self._may_end(problems, n)
+        look = _LOOK.get(device.type, 1)
 
         total = len(length)
         tokens = torch.zeros(total, limit, dtype=torch.long, device=device)
         logprobs = torch.zeros(total, limit, device=device)
         counts = torch.zeros(total, dtype=torch.long, device=device)
-        reasons: list[FinishReason] = ["length"] * total
+        saw_eos = torch.zeros(total, dtype=torch.bool, device=device)
+        stopped: set[int] = set()  # candidates that a stop token ended
+        watched: list[Tensor] = []  # since the last look: rows whose token may have completed a stop token
         rows = torch.arange(total, device=device)  # which candidate each row of the batch is
         alive = torch.ones(total, dtype=torch.bool, device=device)  # of the rows of the batch
         for t in range(limit):
@@ -228,28 +258,28 @@ class Generator:
             tokens[rows, t], logprobs[rows, t] = token, logprob
             counts[rows] += alive
             ended = alive & torch.isin(token, eos)
-            for row in rows[ended].tolist():
-                reasons[row] = "eos"
+            saw_eos[rows] |= ended
             if endings is not None:
-                watched = endings[0][endings[1][rows], token] & alive & ~ended
-                for i in torch.nonzero(watched).flatten().tolist():
-                    row = int(rows[i])
-                    text = self._text(tokens[row, : t + 1].tolist())
-                    if any(stop in text for stop in problems[row // n].stop_tokens):
-                        ended[i], reasons[row] = True, "stop"
+                watched.append(endings[0][endings[1][rows], token] & alive & ~ended)
             alive = alive & ~ended & (room[rows] > t + 1)
-            left = int(alive.sum())
-            if left == 0:
-                break
-            if left <= _KEEP * len(rows):
-                keep = torch.nonzero(alive).flatten()
-                rows, mask, token, length, alive = (x[keep] for x in (rows, mask, token, length, alive))
-                cache.batch_select_indices(keep)
+            if (t + 1) % look == 0 or t + 1 == limit:
+                for i, count in self._stopped(watched, t + 1, rows, tokens, problems):
+                    row = int(rows[i])
+                    stopped.add(row)
+                    alive[i], counts[row] = False, count
+                watched.clear()
+                left = int(alive.sum())
+                if left == 0:
+                    break
+                if left <= _KEEP * len(rows):
+                    keep = torch.nonzero(alive).flatten()
+                    rows, mask, token, length, alive = (x[keep] for x in (rows, mask, token, length, alive))
+                    cache.batch_select_indices(keep)
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             output = model(
                 input_ids=token[:, None],
-                attention_mask=mask,
-                position_ids=(length + t)[:, None],
+                attention_mask=mask if padded else None,
+                position_ids=(length + t).clamp_(max=context - 1)[:, None],  # rows that have ended go on
                 past_key_values=cache,
                 use_cache=True,
             )
@@ -257,10 +287,62 @@ class Generator:
 
         ids = [row[:count] for row, count in zip(tokens.tolist(), counts.tolist(), strict=True)]
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return [
-            (ids[i], logprobs[i, : len(ids[i])].tolist(), problems[i // n].truncate(texts[i]), reasons[i])
-            for i in range(total)
+        reasons: list[FinishReason] = [
+            "stop" if i in stopped else "eos" if eos else "length" for i, eos in enumerate(saw_eos.tolist())
         ]
+        return [
+            (row, kept[: len(row)], problems[i // n].truncate(text), reason)
+            for i, (row, kept, text, reason) in enumerate(
+                zip(ids, logprobs.tolist(), texts, reasons, strict=True)
+            )
+        ]
+
+    def _read(self, prompts: list[Tokens], n: int, limit: int) -> tuple[Cache, Tensor, Tensor, Tensor]:
+        """What is known before the first token of P x n rows is drawn: cache, logits, mask, lengths.
+
+        A prompt's keys and values are computed once and then repeated for its n rows.
+        """
+        device = self.model.device
+        prompt_tokens, prompt_mask = pad_left(prompts, 0, device)
+        padded = len(set(map(len, prompts))) > 1
+        output = self.model(
+            input_ids=prompt_tokens,
+            attention_mask=prompt_mask.long() if padded else None,  # without one there are faster kernels
+            position_ids=positions(prompt_mask),
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        cache = output.past_key_values
+        if device.type == "cuda":  # buffers that grow would leave its memory in pieces
+            repeat_with_room(cache, n, limit)
+        else:
+            repeat_with_room(cache, n)
+        mask = prompt_mask.long().repeat_interleave(n, dim=0)
+        return cache, output.logits[:, -1].repeat_interleave(n, dim=0), mask, mask.sum(1)
+
+    def _stopped(
+        self, watched: list[Tensor], done: int, rows: Tensor, tokens: Tensor, problems: list[Problem]
+    ) -> Iterator[tuple[int, int]]:
+        """Rows that a stop token has ended, each with the number of its tokens until then.
+
+        Args:
+            watched: for each of the last tokens the rows that it may have ended.
+            done: tokens drawn.
+            rows: which candidate each row is.
+            tokens: of all candidates.
+            problems: of all candidates, which are as many for each.
+        """
+        if not watched:
+            return
+        n, found = len(tokens) // len(problems), -1
+        for i, step in torch.nonzero(torch.stack(watched, 1)).tolist():
+            if i == found:
+                continue
+            row, count = int(rows[i]), done - len(watched) + step + 1
+            text = self._text(tokens[row, :count].tolist())
+            if any(stop in text for stop in problems[row // n].stop_tokens):
+                found = i
+                yield i, count
 
     def _text(self, ids: Tokens) -> str:
         text: str = self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -8,7 +8,23 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rewardranker.errors import UserError
+from rewardranker.models.checkpoints import default_device
 from rewardranker.recipe import Compute
+
+
+def weights_dtype(compute: Compute, *, trained: bool) -> torch.dtype:
+    """What to load a model's weights in, so that a GPU never holds more digits of them than are used.
+
+    bfloat16 if `compute` says so and they will only be read: in sampling and scoring, or under adapters. On a
+    CPU float32: its kernels for bfloat16 are slow, and memory is there to convert them later.
+
+    Args:
+        compute: of the recipe.
+        trained: whether the model will be trained (or copied and trained, as the ranker in PPO).
+    """
+    read = not trained or compute.lora_rank > 0
+    in_half = compute.precision == "bfloat16" and default_device().type == "cuda"
+    return torch.bfloat16 if read and in_half else torch.float32
 
 
 def add_adapters(model: PreTrainedModel, config: Compute) -> None:
@@ -40,7 +56,9 @@ def add_adapters(model: PreTrainedModel, config: Compute) -> None:
     for name, parameter in model.named_parameters():
         is_adapter = "lora_" in name
         parameter.requires_grad_(is_adapter or name.startswith("score."))
-        if not parameter.requires_grad and config.precision == "bfloat16":
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+        elif config.precision == "bfloat16":
             parameter.data = parameter.data.bfloat16()
 
 

@@ -13,21 +13,25 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from rewardranker.models.checkpoints import fused_attention
-from rewardranker.models.tokens import Tokens, pad_left, pad_right, positions
+from rewardranker.models.tokens import Tokens, pad_left, pad_right, positions, to_device
 
 Way = Literal["naive", "cached", "tree"]
 WAYS: tuple[Way, ...] = get_args(Way)
 
 LOGITS = 1 << 24
 """Logits held at once, of all tokens together: 64 MB in float32."""
+_GPU_LOGITS = 1 << 27
+"""On a GPU, which takes few rows at a time no faster than many: 512 MB."""
 
 
 class Work(NamedTuple):
@@ -54,6 +58,11 @@ _PASS = 2e8
 """Going through a layer at all takes as long as so many multiply-adds; likewise."""
 _EAGER_BYTES = 32 << 20
 """Attention weights of a layer beyond which small models compute them fused too."""
+
+
+def logits_at_once(device: torch.device) -> int:
+    """How many numbers `token_logprobs` holds at once on a device."""
+    return _GPU_LOGITS if device.type == "cuda" else LOGITS
 
 
 def works(
@@ -130,11 +139,11 @@ def _naive(
 ) -> Tensor:
     # Padding on the right needs no attention mask: under the causal mask no token sees it.
     rows = [prompts[owner] + row for owner, row in zip(owners, continuations, strict=True)]
-    tokens, mask = pad_right(rows, 0, module.device)
-    starts = torch.tensor([len(prompts[owner]) - 1 for owner in owners], device=module.device)
+    tokens, _ = pad_right(rows, 0, module.device)
     states = module(input_ids=tokens, use_cache=False).last_hidden_state
-    wanted = mask & (torch.arange(tokens.shape[1], device=module.device) >= starts[:, None])
-    return _rows(states, wanted)
+    column = np.arange(tokens.shape[1])
+    starts, ends = np.array([len(prompts[owner]) - 1 for owner in owners]), np.array(list(map(len, rows)))
+    return _rows(states, (column >= starts[:, None]) & (column < ends[:, None]))
 
 
 def _cached(
@@ -142,10 +151,11 @@ def _cached(
 ) -> Tensor:
     device = module.device
     prompt_tokens, prompt_mask = pad_left(prompts, 0, device)
-    owner = torch.tensor(owners, device=device)
+    owner = to_device(torch.tensor(owners), device)
+    padded = len(set(map(len, prompts))) > 1
     first = module(
         input_ids=prompt_tokens,
-        attention_mask=prompt_mask.long(),
+        attention_mask=prompt_mask.long() if padded else None,  # without one there are faster kernels
         position_ids=positions(prompt_mask),
         use_cache=True,
     )
@@ -164,8 +174,8 @@ def _cached(
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    both = torch.cat([mask.new_ones(len(owners), 1), mask], dim=1)
-    return _rows(torch.cat([states, rest], dim=1), both)
+    ends = np.array([1 + len(row) for row in continuations])
+    return _rows(torch.cat([states, rest], dim=1), np.arange(1 + tokens.shape[1]) < ends[:, None])
 
 
 def _tree(
@@ -196,7 +206,7 @@ def _tree(
             input_ids=tokens, attention_mask=_mask(module, seen), position_ids=position, use_cache=False
         ).last_hidden_state
     index = [owner * wide + place for owner, places_ in zip(owners, wanted, strict=True) for place in places_]
-    return states.flatten(0, 1).index_select(0, torch.tensor(index, device=device))
+    return states.flatten(0, 1).index_select(0, to_device(torch.tensor(index), device))
 
 
 def _mask(module: PreTrainedModel, seen: Tensor) -> Tensor:
@@ -207,9 +217,12 @@ def _mask(module: PreTrainedModel, seen: Tensor) -> Tensor:
     return torch.zeros(seen.shape, dtype=module.dtype, device=seen.device).masked_fill_(~seen, lowest)
 
 
-def _rows(states: Tensor, wanted: Tensor) -> Tensor:
-    """The states [M, D] of [N, T, D] at the M places where `wanted` [N, T] is True."""
-    index = wanted.flatten().nonzero()[:, 0]
+def _rows(states: Tensor, wanted: NDArray[np.bool_]) -> Tensor:
+    """The states [M, D] of [N, T, D] at the M places where `wanted` [N, T] is True.
+
+    They are found on the host, which would have to wait for a GPU to tell how many there are.
+    """
+    index = to_device(torch.from_numpy(np.flatnonzero(wanted)), states.device)
     return states.flatten(0, 1).index_select(0, index)
 
 
@@ -236,26 +249,28 @@ def completion_logprobs(
     """
     shortened = [row[:-1] for row in completions]
     states = completion_states(model.base_model, prompts, shortened, owners)
-    targets = torch.tensor([token for row in completions for token in row], device=model.device)
+    targets = to_device(torch.tensor([token for row in completions for token in row]), model.device)
     logprobs = token_logprobs(model.get_output_embeddings(), states, targets, temperature)
     rows = torch.split(logprobs, [len(row) for row in completions])
     padded = pad_sequence(list(rows), batch_first=True)
-    lengths = torch.tensor([len(row) for row in completions], device=model.device)
+    lengths = to_device(torch.tensor([len(row) for row in completions]), model.device)
     return padded, torch.arange(padded.shape[1], device=model.device) < lengths[:, None]
 
 
 def token_logprobs(
-    head: nn.Module, states: Tensor, targets: Tensor, temperature: float = 1.0, logits: int = LOGITS
+    head: nn.Module, states: Tensor, targets: Tensor, temperature: float = 1.0, logits: int | None = None
 ) -> Tensor:
     """Log-probabilities [M], in nats, of `targets` [M] after `states` [M, D]; gradients flow.
 
-    Logits are held for some of the states at a time, at most `logits` numbers, and computed again in the
-    backward pass: never for the whole batch, which at a vocabulary of 100,000 takes more than the model.
+    Logits are held for some of the states at a time and computed again in the backward pass: never for the
+    whole batch, which at a vocabulary of 100,000 takes more than the model.
 
     Args:
         head: from hidden states to logits, as of `get_output_embeddings()`.
         temperature: logits are divided by it.
+        logits: numbers held at once; None: what suits the device.
     """
+    logits = logits or logits_at_once(states.device)
     rows = max(1, logits // int(head.weight.shape[0]))  # type: ignore[index]
     if len(states) <= rows:
         return _log_softmax_at(head, states, targets, temperature)

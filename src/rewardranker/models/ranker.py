@@ -21,7 +21,13 @@ from transformers import (
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory, read_text
-from rewardranker.models.checkpoints import fused_attention, load_checkpoint, prefer_fast_kernels
+from rewardranker.models.checkpoints import (
+    free_memory,
+    fused_attention,
+    load_checkpoint,
+    prefer_fast_kernels,
+    seeded,
+)
 from rewardranker.models.generator import Generator
 from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
@@ -30,6 +36,10 @@ from rewardranker.recipe import Head
 _SETTINGS = "rewardranker.json"
 _TOKENS_AT_ONCE = 2048
 """Of prompts and completions that are scored together: more is slower on a CPU."""
+_GPU_TOKENS_AT_ONCE = 1 << 16
+"""On a GPU, as far as its memory reaches."""
+_MEMORY = 0.5
+"""Of a GPU's free memory, for what is scored together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,26 +91,35 @@ class RewardRanker:
         self.calibration = calibration
 
     @classmethod
-    def from_generator(cls, generator: Generator, head: Head, seed: int) -> "RewardRanker":
-        """An untrained ranker with a copy of the generator's weights.
+    def from_generator(
+        cls, generator: Generator, head: Head, seed: int, dtype: torch.dtype = torch.float32
+    ) -> "RewardRanker":
+        """An untrained ranker with a copy of the generator's weights, on its device.
 
         A scalar head starts from normal numbers of standard deviation 1 / sqrt(hidden + 1), drawn with
         `seed` (Huang et al. 2024, "The N+ implementation details of RLHF with PPO").
+
+        Args:
+            generator: isn't changed.
+            dtype: of the weights of a ranker with a scalar head; the others keep the generator's.
         """
         if head == "likelihood":
             return cls(copy.deepcopy(generator.model), generator.tokenizer, head)
         config = copy.deepcopy(generator.model.config)
         config.num_labels = 1
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+        with seeded(seed):
+            model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
             torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
         model.base_model.load_state_dict(generator.model.base_model.state_dict())
         return cls(model.to(generator.model.device), generator.tokenizer, head)
 
     @classmethod
-    def from_pretrained(cls, path: Path) -> "RewardRanker":
-        """Load what `save` wrote.
+    def from_pretrained(cls, path: Path, *, dtype: torch.dtype = torch.float32) -> "RewardRanker":
+        """Load what `save` wrote; it computes on the GPU where there is one.
+
+        Args:
+            path: the folder.
+            dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
 
         Raises:
             UserError: the folder holds no ranker.
@@ -119,7 +138,7 @@ class RewardRanker:
                 f"{path / _SETTINGS}: head is {head!r}; expected one of {', '.join(get_args(Head))}"
             )
         auto_class = AutoModelForCausalLM if head == "likelihood" else AutoModelForSequenceClassification
-        return cls(*load_checkpoint(path, auto_class), head, calibration)
+        return cls(*load_checkpoint(path, auto_class, dtype), head, calibration)
 
     def save(self, path: Path, report: Mapping[str, Any] | None = None) -> None:
         """Write a Hugging Face model folder with a `rewardranker.json`, atomically; `path` must not exist.
@@ -161,7 +180,8 @@ class RewardRanker:
         else:
             rows = tuple(row[1:].mean(0) for row in rows)
         # In float32 whatever the model is in: bfloat16 has too few digits to tell candidates apart.
-        scores: Tensor = torch.stack(rows).float() @ self.model.score.weight[0].float()
+        with torch.autocast(states.device.type, enabled=False):
+            scores: Tensor = torch.stack(rows).float() @ self.model.score.weight[0].float()
         return scores
 
     @torch.inference_mode()
@@ -169,7 +189,7 @@ class RewardRanker:
         self,
         prompts: Sequence[str],
         completions: Sequence[str],
-        tokens_at_once: int = _TOKENS_AT_ONCE,
+        tokens_at_once: int | None = None,
         on_progress: Callable[[int], None] | None = None,
     ) -> NDArray[np.float64]:
         """Raw scores [N] of N completions, each of the prompt at the same place.
@@ -181,7 +201,8 @@ class RewardRanker:
         is: nothing is ever cut. How many did not fit is said on the terminal.
 
         Args:
-            tokens_at_once: of prompts and completions computed together, at most, unless one alone has more.
+            tokens_at_once: of prompts and completions computed together, at most, unless one alone has more;
+                None: what suits the device.
             on_progress: called after each batch with the number of completions it settled.
         """
         places: dict[str, dict[str, list[int]]] = {}
@@ -205,6 +226,8 @@ class RewardRanker:
             )
             if on_progress is not None:
                 on_progress(left_out)
+        if tokens_at_once is None:
+            tokens_at_once = self._tokens_at_once()
         order = sorted(
             (k for k in range(len(pairs)) if fits[k]),
             key=lambda k: (len(prompt_ids[pairs[k][0]]), pairs[k][0]),
@@ -221,6 +244,15 @@ class RewardRanker:
                 if on_progress is not None:
                     on_progress(sum(len(where[k]) for k in batch))
         return scores
+
+    def _tokens_at_once(self) -> int:
+        if self.model.device.type != "cuda":
+            return _TOKENS_AT_ONCE
+        config = self.model.config.get_text_config()
+        hidden = config.hidden_size
+        width = 8 * hidden + 4 * (getattr(config, "intermediate_size", None) or 4 * hidden)  # of a layer
+        room = _MEMORY * free_memory(self.model.device) / (width * self.model.dtype.itemsize)
+        return max(1, min(_GPU_TOKENS_AT_ONCE, int(room)))
 
     def probability(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probability of being right, for raw scores of any shape."""

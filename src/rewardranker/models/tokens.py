@@ -126,6 +126,13 @@ def context_length(model: PreTrainedModel) -> int:
     return int(model.config.get_text_config().max_position_embeddings)
 
 
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A CPU tensor on `device`; the host does not wait for a GPU to have done what it was given before."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def pad_right(rows: Sequence[Tokens], value: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Stack rows of unequal length.
 
@@ -137,7 +144,7 @@ def pad_right(rows: Sequence[Tokens], value: int, device: torch.device) -> tuple
         [torch.tensor(row, dtype=torch.long) for row in rows], batch_first=True, padding_value=value
     )
     mask = torch.arange(tokens.shape[1]) < lengths[:, None]
-    return tokens.to(device), mask.to(device)
+    return to_device(tokens, device), to_device(mask, device)
 
 
 def pad_left(rows: Sequence[Tokens], value: int, device: torch.device) -> tuple[Tensor, Tensor]:

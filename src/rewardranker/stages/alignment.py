@@ -7,6 +7,7 @@ from typing import Any
 
 from rewardranker.files import write_json
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import weights_dtype
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.recipe import Recipe
 from rewardranker.run import Checkpoint, Cost, Run, Stage, seed_for
@@ -36,7 +37,9 @@ def rft_stage(
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
         known = all_problems(problems)
         examples = rft_examples(known, candidates_of(sampled), settings.max_per_problem, seed)
-        generator = Generator.from_pretrained(sft.path / "model")
+        generator = Generator.from_pretrained(
+            sft.path / "model", dtype=weights_dtype(recipe.compute, trained=True)
+        )
         fine_tune(generator, examples, settings, recipe.compute, seed, known, folder, cost, checkpoint)
 
     config = [settings.model_dump(), recipe.compute.model_dump(), seed]
@@ -50,7 +53,9 @@ def ppo_stage(run: Run, recipe: Recipe, i: int, start: Stage, ranker: Stage, pro
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
         development = [p for p in all_problems(problems) if p.split == "development"]
         checked = development[: settings.check_problems]
-        policy = Generator.from_pretrained(start.path / "model")
+        policy = Generator.from_pretrained(
+            start.path / "model", dtype=weights_dtype(recipe.compute, trained=True)
+        )
 
         def pass_rate(current: Generator) -> float:
             name = f"ppo-{i}"
@@ -61,7 +66,9 @@ def ppo_stage(run: Run, recipe: Recipe, i: int, start: Stage, ranker: Stage, pro
 
         history = train_ppo(
             policy,
-            RewardRanker.from_pretrained(ranker.path / "model"),
+            RewardRanker.from_pretrained(
+                ranker.path / "model", dtype=weights_dtype(recipe.compute, trained=True)
+            ),
             training_problems(problems),
             settings,
             seed=seed,

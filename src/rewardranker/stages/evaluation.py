@@ -8,6 +8,7 @@ from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.evaluation.summary import Policy, summarise
 from rewardranker.files import write_json
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import weights_dtype
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.recipe import Recipe
 from rewardranker.run import Checkpoint, Cost, Run, Stage, seed_for
@@ -21,7 +22,9 @@ def test_stage(run: Run, recipe: Recipe, policy: Policy, stage: Stage, problems:
 
     def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
         candidates = evaluated_candidates(
-            Generator.from_pretrained(stage.path / "model"),
+            Generator.from_pretrained(
+                stage.path / "model", dtype=weights_dtype(recipe.compute, trained=False)
+            ),
             policy.name,
             test_problems(problems),
             evaluation=settings,
@@ -58,7 +61,10 @@ def evaluate_stage(
         scored = [c for c in candidates if c.temperature == settings.temperature and c.policy in ranked]
         scores: list[ScoredCandidate] = []
         for i, stage in enumerate(rankers, 1):
-            scores += scored_candidates(RewardRanker.from_pretrained(stage.path / "model"), i, test, scored)
+            judge = RewardRanker.from_pretrained(
+                stage.path / "model", dtype=weights_dtype(recipe.compute, trained=False)
+            )
+            scores += scored_candidates(judge, i, test, scored)
             cost.tokens += sum(c.n_tokens for c in scored)
         write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
         write_table(folder / "scores.parquet", ScoredCandidate, scores)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rewardranker import mining, progress
 from rewardranker.files import write_json
+from rewardranker.models.lora import weights_dtype
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import Recipe
@@ -25,7 +26,9 @@ def mine_stage(
     def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
         training, candidates = training_problems(problems), candidates_of([new])
         prompts = {p.id: p.prompt for p in training}
-        model = RewardRanker.from_pretrained(ranker.path / "model")
+        model = RewardRanker.from_pretrained(
+            ranker.path / "model", dtype=weights_dtype(recipe.compute, trained=False)
+        )
         with progress.task("score", len(candidates)) as bar:
             scores = model.score(
                 [prompts[c.problem_id] for c in candidates],

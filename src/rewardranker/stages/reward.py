@@ -8,6 +8,7 @@ from rewardranker import mining
 from rewardranker.errors import UserError
 from rewardranker.files import write_json
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import weights_dtype
 from rewardranker.problems.candidate import ExecutedCandidate
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import Recipe
@@ -33,7 +34,9 @@ def reward_stage(
         for stage in mined:
             groups += read_table(stage.path / "groups.parquet", PreferenceGroup)
         ranker, report = train_reward(
-            Generator.from_pretrained(start.path / "model"),
+            Generator.from_pretrained(
+                start.path / "model", dtype=weights_dtype(recipe.compute, trained=True)
+            ),
             groups,
             settings,
             seed=seed,

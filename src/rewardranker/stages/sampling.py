@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rewardranker.evaluation.policy import executed_candidates
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import weights_dtype
 from rewardranker.problems.candidate import ExecutedCandidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Recipe
@@ -22,7 +23,9 @@ def sample_stage(
     def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
         candidates = sample_and_execute(
             recipe,
-            Generator.from_pretrained(policy.path / "model"),
+            Generator.from_pretrained(
+                policy.path / "model", dtype=weights_dtype(recipe.compute, trained=False)
+            ),
             policy_name,
             training_problems(problems),
             n=n,

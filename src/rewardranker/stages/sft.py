@@ -7,9 +7,10 @@ from rewardranker.errors import UserError
 from rewardranker.files import digests, write_json
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.generator import Generator
+from rewardranker.models.lora import weights_dtype
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.problem import Problem
-from rewardranker.recipe import SFT, Compute, GeneratorSource, Recipe
+from rewardranker.recipe import SFT, Compute, Recipe
 from rewardranker.run import Checkpoint, Cost, Run, Stage, seed_for
 from rewardranker.stages.problems import all_problems, references
 from rewardranker.training.sft import train_sft
@@ -21,7 +22,7 @@ def sft_stage(run: Run, recipe: Recipe, problems: Stage) -> Stage:
 
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
         known = all_problems(problems)
-        generator = _new_generator(recipe.generator, [p for p in known if p.split == "reference"], seed)
+        generator = _new_generator(recipe, [p for p in known if p.split == "reference"], seed)
         examples = references(known, "reference")
         fine_tune(generator, examples, recipe.sft, recipe.compute, seed, known, folder, cost, checkpoint)
 
@@ -41,7 +42,10 @@ def sft_longer_stage(run: Run, recipe: Recipe, sft: Stage, problems: Stage) -> S
     settings = recipe.sft.model_copy(update={"epochs": recipe.evaluation.longer_sft_epochs})
 
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
-        generator, known = Generator.from_pretrained(sft.path / "model"), all_problems(problems)
+        known = all_problems(problems)
+        generator = Generator.from_pretrained(
+            sft.path / "model", dtype=weights_dtype(recipe.compute, trained=True)
+        )
         examples = references(known, "reference")
         fine_tune(generator, examples, settings, recipe.compute, seed, known, folder, cost, checkpoint)
 
@@ -75,9 +79,15 @@ def fine_tune(
     write_json(folder / "history.json", history)
 
 
-def _new_generator(source: GeneratorSource, problems: Sequence[Problem], seed: int) -> Generator:
+def _new_generator(recipe: Recipe, problems: Sequence[Problem], seed: int) -> Generator:
+    source = recipe.generator
     if source.decoder is None:
-        return Generator.from_pretrained(Path(source.checkpoint), source.prompt, source.system)
+        return Generator.from_pretrained(
+            Path(source.checkpoint),
+            source.prompt,
+            source.system,
+            dtype=weights_dtype(recipe.compute, trained=True),
+        )
     tokenizer = train_tokenizer((p.prompt + (p.reference or "") for p in problems), source.decoder.vocabulary)
     return Generator(build_decoder(source.decoder, tokenizer, seed), tokenizer)
 

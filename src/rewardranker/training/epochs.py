@@ -2,20 +2,30 @@
 
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from rewardranker import progress
+from rewardranker.models.checkpoints import seeded
 from rewardranker.recipe import SFT, Reward
 from rewardranker.run import Checkpoint
 from rewardranker.training.batches import batches, parts
-from rewardranker.training.optimizer import Optimizer, dropout_seed
-from rewardranker.training.state import load_state, save_state, trained_weights
+from rewardranker.training.optimizer import Optimizer
+from rewardranker.training.state import (
+    load_state,
+    random_state,
+    save_state,
+    set_random_state,
+    trained_weights,
+)
 
 Item = TypeVar("Item")
+
+_LOOK = 10
+"""Steps between looks at the loss, on a GPU: to look, the host must wait for it."""
 
 
 def train_epochs(
@@ -67,19 +77,20 @@ def train_epochs(
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
     )
+    device = next(model.parameters()).device
     history: list[dict[str, float]] = []
     losses: list[Tensor] = []
     best: dict[str, Tensor] | None = None
     n_tokens = n_done = 0  # tokens and steps of this epoch
     epoch_order = order.getstate()
 
-    with progress.task(name, total=steps) as bar, dropout_seed(seed):
+    with progress.task(name, total=steps) as bar, seeded(seed):
         if (state := load_state(checkpoint)) is not None:
             model.load_state_dict(state["model"], strict=False)
             optimizer.load_state_dict(state["optimizer"])
-            history, losses, best = state["history"], list(state["losses"]), state["best"]
+            history, losses, best = state["history"], list(state["losses"].to(device)), state["best"]
             n_tokens, n_done, epoch_order = state["tokens"], state["done"], state["epoch_order"]
-            torch.set_rng_state(state["dropout"])
+            set_random_state(state["dropout"])
             bar.advance(len(history) * steps_an_epoch + n_done)
 
         def save() -> dict[str, Any]:
@@ -93,7 +104,7 @@ def train_epochs(
                 "done": n_done,
                 "epoch_order": epoch_order,
                 "order": order.getstate(),
-                "dropout": torch.get_rng_state(),
+                "dropout": random_state(),
             }
 
         while len(history) < settings.epochs:
@@ -106,16 +117,14 @@ def train_epochs(
             for batch in planned[n_done:]:
                 drawn = [draw(item) for item in batch]
                 total = sum(map(weight, drawn))
-                step_loss = torch.zeros((), device=next(model.parameters()).device)
-                for part in parts(drawn, tokens, settings.tokens_at_once):
-                    part_loss = loss(part, len(history) + 1) / total
-                    optimizer.accumulate(part_loss)
-                    step_loss += part_loss.detach()
+                epoch = len(history) + 1
+                computed = parts(drawn, tokens, settings.tokens_at_once)
+                losses.append(_accumulate(optimizer, (loss(part, epoch) / total for part in computed)))
                 optimizer.step()
-                losses.append(step_loss)
                 n_tokens += sum(map(tokens, drawn))
                 n_done += 1
-                bar.advance(note=f"loss {float(step_loss):.3f}")
+                looks = device.type != "cuda" or n_done % _LOOK == 0
+                bar.advance(note=f"loss {float(losses[-1]):.3f}" if looks else "")
                 save_state(checkpoint, save)
             model.eval()
             row = {"epoch": len(history) + 1.0, "loss": float(torch.stack(losses).mean()), "tokens": n_tokens}
@@ -131,3 +140,12 @@ def train_epochs(
     if best is not None:
         model.load_state_dict(best, strict=False)
     return history
+
+
+def _accumulate(optimizer: Optimizer, losses: Iterable[Tensor]) -> Tensor:
+    """Add the gradients of `losses`, one after the other, to that of the next step; returns their sum."""
+    found = []
+    for loss in losses:
+        optimizer.accumulate(loss)
+        found.append(loss.detach())
+    return torch.stack(found).sum()

@@ -1,8 +1,7 @@
-"""What every training stage shares: AdamW under a cosine schedule, and seeded dropout."""
+"""What every training stage shares: AdamW under a cosine schedule."""
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -50,13 +49,16 @@ class Optimizer:
         """Add the gradient of `loss` to that of the next step."""
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self) -> float:
-        """Take one step down the accumulated gradient; returns the gradient's norm before clipping."""
+    def step(self) -> Tensor:
+        """Take one step down the accumulated gradient; returns the gradient's norm before clipping.
+
+        A tensor, which a GPU need not have computed yet.
+        """
         norm = nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
         self._adamw.step()
         self._adamw.zero_grad()
         self._schedule.step()
-        return float(norm)
+        return norm
 
     def drop(self) -> None:
         """Count a step without taking it: the accumulated gradient is not to be followed."""
@@ -71,11 +73,3 @@ class Optimizer:
         """Go on from where `state_dict` was taken."""
         self._adamw.load_state_dict(state["adamw"])
         self._schedule.load_state_dict(state["schedule"])
-
-
-@contextmanager
-def dropout_seed(seed: int) -> Iterator[None]:
-    """Seed torch's global generator, which dropout draws from, and put it back afterwards."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield

@@ -24,7 +24,7 @@ from rewardranker.models.lora import (
 )
 from rewardranker.models.prefix import completion_logprobs, completion_states
 from rewardranker.models.ranker import RewardRanker
-from rewardranker.models.tokens import same_prompt_form
+from rewardranker.models.tokens import same_prompt_form, to_device
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import PLAIN, PPO, Compute
 from rewardranker.run import Checkpoint
@@ -42,9 +42,6 @@ from rewardranker.training.losses import (
 )
 from rewardranker.training.optimizer import Optimizer
 from rewardranker.training.state import load_state, save_state, trained_weights
-
-_ROWS = 512
-"""Rollouts decoded together."""
 
 
 class _Critic:
@@ -75,7 +72,8 @@ class _Critic:
         """[N, T]: the value before each token of the completions is chosen."""
         shortened = [row[:-1] for row in batch.completions]
         states = completion_states(self.backbone, batch.prompts, shortened, batch.owners)
-        values = self.head(states)[:, 0].split([len(row) for row in batch.completions])
+        with torch.autocast(states.device.type, enabled=False):  # advantages are small differences of values
+            values = self.head(states.float())[:, 0].split([len(row) for row in batch.completions])
         return pad_sequence(list(values), batch_first=True)
 
 
@@ -88,7 +86,7 @@ class _Batch:
     owners: list[int]
 
     def take(self, prompts: Sequence[int]) -> "tuple[_Batch, Tensor]":
-        """The rollouts of some of the prompts, and their rows [M] in this batch."""
+        """The rollouts of some of the prompts, and their rows [M] in this batch, on the CPU."""
         number = {p: i for i, p in enumerate(prompts)}
         rows = [row for p in prompts for row, owner in enumerate(self.owners) if owner == p]
         taken = _Batch(
@@ -277,7 +275,7 @@ class _Training:
         assert self.experience is not None
         row = self.history[-1]
         with _checkpointed(self.policy.model, self.critic and self.critic.backbone, self.compute):
-            row |= _update(
+            means = _update(
                 self.experience,
                 self.config,
                 self.rng,
@@ -286,6 +284,7 @@ class _Training:
                 actor_optimizer=self.actor_optimizer,
                 critic_optimizer=self.critic_optimizer,
             )
+        row |= {name: None if mean is None else float(mean) for name, mean in means.items()}
         if self.config.kl_target:
             n = len(self.experience.batch.completions)
             self.kl_weight = adapted_kl_weight(self.kl_weight, row["kl"], self.config.kl_target, n)
@@ -317,7 +316,9 @@ class _Training:
             self.critic_optimizer.load_state_dict(state["critic_optimizer"])
         self.history, self.left, self.kl_weight = state["history"], state["left"], state["kl_weight"]
         if (experience := state["experience"]) is not None:
-            self.experience = _Experience(**{**experience, "batch": _Batch(**experience["batch"])})
+            device = self.policy.model.device
+            tensors = {k: v.to(device) for k, v in experience.items() if isinstance(v, Tensor)}
+            self.experience = _Experience(**{**experience, **tensors, "batch": _Batch(**experience["batch"])})
         self.rng.setstate(state["rng"])
 
 
@@ -390,7 +391,7 @@ def _roll_out(
         temperature=config.temperature,
         max_new_tokens=max_new_tokens,
         seed=seed,
-        batch_size=_ROWS,
+        batch_size=policy.rows_at_once(problems, max_new_tokens),
     )
     return [rollout for batch in batches for rollout in batch]
 
@@ -462,27 +463,31 @@ def _update(
     critic: _Critic | None,
     actor_optimizer: Optimizer,
     critic_optimizer: Optimizer | None,
-) -> dict[str, Any]:
+) -> dict[str, Tensor | None]:
     """Some passes over a round's rollouts in minibatches; returns means over tokens.
 
     A minibatch's loss is its sum over tokens divided by the round's mean number of tokens a minibatch, so
     that every token of the round counts alike.
+
+    Sums stay tensors: to make a number of one, the host would wait for a GPU to have done all before it.
     """
     count, minibatch = len(experience.batch.prompts), _prompts_a_step(config)
-    lengths = experience.mask.sum(1)
-    tokens = int(lengths.sum())
+    tokens = sum(map(len, experience.batch.completions))
     per_step = tokens / -(-count // minibatch)
     prompt_tokens = [len(prompt) for prompt in experience.batch.prompts]
-    for owner, length in zip(experience.batch.owners, lengths.tolist(), strict=True):
-        prompt_tokens[owner] += length
-    clipped, shift, value, seen = 0.0, 0.0, 0.0, 0
+    for owner, completion in zip(experience.batch.owners, experience.batch.completions, strict=True):
+        prompt_tokens[owner] += len(completion)
+    device = experience.old.device
+    clipped, shift, value = torch.zeros(3, dtype=torch.float64, device=device)
+    seen = 0
     for _ in range(config.epochs):
         order = rng.sample(range(count), count)
         for start in range(0, count, minibatch):
-            step_shift, step_seen = 0.0, 0
+            step_shift, step_seen = torch.zeros((), dtype=torch.float64, device=device), 0
             step = order[start : start + minibatch]
             for part in parts(step, prompt_tokens.__getitem__, config.tokens_at_once):
                 batch, rows = experience.batch.take(part)
+                rows = to_device(rows, device)
                 new, mask = completion_logprobs(
                     policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
                 )
@@ -490,17 +495,17 @@ def _update(
                 old, advantages = experience.old[rows, :wide], experience.advantages[rows, :wide]
                 loss, outside = policy_loss(new, old, advantages, mask, config.clip)
                 actor_optimizer.accumulate(loss / per_step)
-                clipped += float(outside)
-                step_shift += float((kl_k3(old, new.detach()) * mask).sum())
-                step_seen += int(mask.sum())
+                clipped += outside
+                step_shift += (kl_k3(old, new.detach()) * mask).sum()
+                step_seen += sum(map(len, batch.completions))
                 if critic is not None and critic_optimizer is not None:
                     assert experience.values is not None and experience.returns is not None
                     estimate, target = experience.values[rows, :wide], experience.returns[rows, :wide]
                     loss = value_loss(critic.values(batch), estimate, target, mask, config.value_clip)
                     critic_optimizer.accumulate(config.value_weight * loss / per_step)
-                    value += float(loss.detach())
+                    value += loss.detach()
             shift, seen = shift + step_shift, seen + step_seen
-            if config.max_update_kl and step_shift > config.max_update_kl * step_seen:
+            if config.max_update_kl and float(step_shift) > config.max_update_kl * step_seen:
                 actor_optimizer.drop()
             else:
                 actor_optimizer.step()

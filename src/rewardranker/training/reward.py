@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import Floats, bootstrap_ci, ece, pair_counts_of_sides, reliability
 from rewardranker.models.generator import Generator
-from rewardranker.models.lora import prepared
+from rewardranker.models.lora import prepared, weights_dtype
 from rewardranker.models.prefix import completion_states, token_logprobs
 from rewardranker.models.ranker import Calibration, RewardRanker
-from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
+from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts, to_device
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import PLAIN, Compute, Reward
 from rewardranker.run import Checkpoint
@@ -85,7 +85,7 @@ def train_reward(
             )
         ranker = start.copy()
     else:
-        ranker = RewardRanker.from_generator(start, config.head, seed)
+        ranker = RewardRanker.from_generator(start, config.head, seed, weights_dtype(compute, trained=True))
     if config.lm_weight and not ranker.model.config.get_text_config().tie_word_embeddings:
         raise UserError(
             "[reward] lm_weight needs a model whose input and output embeddings are tied: set it to 0"
@@ -193,7 +193,7 @@ def _forward(
             chosen = torch.cat([next(rows)[:-1] for _ in g.chosen])
             for _ in g.rejected:
                 next(rows)
-            targets = torch.tensor([t for row in g.chosen for t in row], device=chosen.device)
+            targets = to_device(torch.tensor([t for row in g.chosen for t in row]), chosen.device)
             language.append(-token_logprobs(head, chosen, targets).mean())
     else:
         scores = ranker.forward(prompts, completions, owners)
@@ -208,7 +208,8 @@ def _loss(ranker: RewardRanker, batch: Sequence[_Group], config: Reward) -> Tens
     losses = torch.stack([_group_loss(*pair, config) for pair in sides])
     if config.lm_weight:
         losses = losses + config.lm_weight * torch.stack(language)
-    return torch.dot(losses, losses.new_tensor([g.weight for g in batch]))
+    weights = torch.tensor([g.weight for g in batch], dtype=losses.dtype)
+    return torch.dot(losses, to_device(weights, losses.device))
 
 
 def _group_loss(chosen: Tensor, rejected: Tensor, config: Reward) -> Tensor:
@@ -229,7 +230,7 @@ def _group_scores(ranker: RewardRanker, groups: list[_Group], size: int) -> list
 
 
 def _numpy(scored: list[tuple[Tensor, Tensor]]) -> list[tuple[Floats, Floats]]:
-    return [(a.double().numpy(), b.double().numpy()) for a, b in scored]
+    return [(a.double().cpu().numpy(), b.double().cpu().numpy()) for a, b in scored]
 
 
 def _validate(ranker: RewardRanker, groups: list[_Group], config: Reward) -> dict[str, float]:

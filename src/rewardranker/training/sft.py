@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -11,7 +12,14 @@ from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.lora import prepared
 from rewardranker.models.prefix import token_logprobs
-from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts, pad_right
+from rewardranker.models.tokens import (
+    Tokens,
+    context_length,
+    encode_completions,
+    encode_prompts,
+    pad_right,
+    to_device,
+)
 from rewardranker.recipe import PLAIN, SFT, Compute
 from rewardranker.run import Checkpoint
 from rewardranker.training.epochs import train_epochs
@@ -78,16 +86,17 @@ def _encode(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[t
 def _loss(model: PreTrainedModel, batch: list[tuple[Tokens, Tokens]], prompt_weight: float) -> Tensor:
     """Negative log-likelihood of the batch's tokens, summed with their weights."""
     # Padding on the right needs no attention mask: under the causal mask no token sees it.
-    tokens, mask = pad_right([p + c for p, c in batch], 0, model.device)
-    starts = torch.tensor([len(p) for p, _ in batch], device=model.device)
-    column = torch.arange(1, tokens.shape[1], device=model.device)
-    weights = (torch.where(column < starts[:, None], prompt_weight, 1.0) * mask[:, 1:]).flatten()
+    tokens, _ = pad_right([p + c for p, c in batch], 0, model.device)
+    starts, lengths = np.array([(len(p), len(c)) for p, c in batch]).T[..., None]
+    column = np.arange(1, tokens.shape[1])
+    weights = (np.where(column < starts, prompt_weight, 1.0) * (column < starts + lengths)).ravel()
     states = model.base_model(input_ids=tokens[:, :-1], use_cache=False).last_hidden_state
-    counted = weights.nonzero()[:, 0]  # what counts nothing needs no logits
+    places = np.flatnonzero(weights)  # what counts nothing needs no logits
+    counted = to_device(torch.from_numpy(places), model.device)
     logprobs = token_logprobs(
         model.get_output_embeddings(), states.flatten(0, 1)[counted], tokens[:, 1:].flatten()[counted]
     )
-    return -torch.dot(logprobs, weights[counted])
+    return -torch.dot(logprobs, to_device(torch.from_numpy(weights[places]).float(), model.device))
 
 
 @torch.no_grad()

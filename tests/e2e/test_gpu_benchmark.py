@@ -1,0 +1,43 @@
+"""benchmarks/gpu.py with tiny models: that every part of it runs, wherever it is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, str(SCRIPT), *arguments]
+    environ = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_every_part_runs(tmp_path: Path) -> None:
+    done = run("--small", "-o", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "gpu.json").read_text())
+    assert set(report["parts"]) == {
+        *("decoding-0.5b", "decoding-1.5b", "ppo-0.5b", "ppo-1.5b", "ranker-0.5b", "scoring-0.5b"),
+        *("scoring-1.5b", "lora-6.7b"),
+    }
+    assert not any("error" in found for found in report["parts"].values())
+    ranker = report["parts"]["ranker-0.5b"]
+    assert ranker["ways"]["naive"]["pairs_per_s"] > 0
+    page = (tmp_path / "gpu.md").read_text()
+    assert all(part in page for part in report["parts"])
+    assert "the figures mean nothing" in page
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA GPU here")
+def test_without_a_gpu_it_says_so() -> None:
+    done = run()
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: torch finds no CUDA GPU here")
+    assert done.stdout == ""
