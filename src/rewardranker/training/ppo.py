@@ -414,13 +414,16 @@ def _evaluate(
     batch = _Batch(
         [prompts[p] for p in numbers], [r.ids for r in rollouts], [numbers[r.problem] for r in rollouts]
     )
-    old, mask = completion_logprobs(
-        policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
-    )
     with without_adapters(reference.model):
-        base, _ = completion_logprobs(
+        base, mask = completion_logprobs(
             reference.model, batch.prompts, batch.completions, batch.owners, config.temperature
         )
+    if torch.is_autocast_enabled(base.device.type):  # then decoding rounds otherwise than training does
+        old, _ = completion_logprobs(
+            policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
+        )
+    else:
+        old = pad_sequence([torch.tensor(r.logprobs) for r in rollouts], batch_first=True).to(base)
     kl = kl_k1(old, base)
 
     with without_adapters(ranker.model):
