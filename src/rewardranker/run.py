@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rewardranker import progress
+from rewardranker import memory, progress
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory, atomic_path, write_json
 from rewardranker.recipe import Recipe
@@ -155,6 +155,7 @@ class Run:
                 cost = checkpoint.spent()
                 write_json(folder / "stage.json", {"key": key, "cost": vars(cost)})
             checkpoint.remove()
+            memory.give_back()
             stage = Stage(name, path, key, cost)
             progress.console.print(f"[green]✓[/] {name}  [dim]{cost.wall_s:.0f} s[/]")
         self.stages.append(stage)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from rewardranker import progress
+from rewardranker import memory, progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
 from rewardranker.models.lora import (
@@ -207,6 +207,7 @@ def _train(
             row = training.update()
             bar.advance(note=f"score {row['score']:.2f}  KL {row['kl']:.2f}")
             save_state(checkpoint, training.state_dict)
+            memory.give_back()
 
 
 class _Training:
