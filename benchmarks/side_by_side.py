@@ -109,12 +109,12 @@ def spread(found: dict[str, Any]) -> str:
     return f"{found['times']:.2f} ({low:.2f} to {high:.2f})"
 
 
-_CHARACTERS = [*string.printable, *map(chr, range(0x4E00, 0x4E00 + VOCABULARY))][: VOCABULARY - 3]
+_CHARACTERS = [*string.printable, *map(chr, range(0x4E00, 0xD800))]
 
 
-def characters_tokenizer() -> PreTrainedTokenizerFast:
+def characters_tokenizer(size: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """A token a character: texts of any number of tokens are easily made, and read back as sampled."""
-    vocabulary = {token: i for i, token in enumerate(("<pad>", "<bos>", "<eos>", *_CHARACTERS))}
+    vocabulary = {t: i for i, t in enumerate(("<pad>", "<bos>", "<eos>", *_CHARACTERS[: size - 3]))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -125,7 +125,7 @@ def characters_tokenizer() -> PreTrainedTokenizerFast:
 
 def characters(rng: random.Random, count: int) -> str:
     """A text of `count` tokens."""
-    return "".join(rng.choices(_CHARACTERS, k=count))
+    return "".join(rng.choices(_CHARACTERS[: VOCABULARY - 3], k=count))
 
 
 def make_model(
