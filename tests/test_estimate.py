@@ -12,10 +12,10 @@ from rewardranker.errors import UserError
 from rewardranker.estimate import estimate
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.generator import Generator
-from rewardranker.models.lora import add_adapters
+from rewardranker.models.lora import add_adapters, prepared
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.micro.generate import micro_problems
-from rewardranker.recipe import SFT, Compute, Decoder, MicroProblems, Recipe, load_recipe
+from rewardranker.recipe import PLAIN, SFT, Compute, Decoder, MicroProblems, Recipe, load_recipe
 from rewardranker.training.sft import train_sft
 
 
@@ -166,20 +166,83 @@ def generator_of_tiny():
 
 
 @pytest.mark.parametrize(
-    "setting",
+    ("setting", "size"),
     [
-        "compute.lora_rank=8",
-        "compute.gradient_checkpointing=true",
-        "sft.tokens_at_once=512",
-        'compute.precision="bfloat16"',
+        ("compute.lora_rank=1", "sft.batch_size=1"),  # where weights are more than activations
+        ("compute.gradient_checkpointing=true", "sft.batch_size=64"),
+        ("sft.tokens_at_once=512", "sft.batch_size=64"),
+        ('compute.precision="bfloat16"', "sft.batch_size=64"),
     ],
 )
-def test_what_saves_memory_saves_it(setting: str) -> None:
-    assert stages(setting)["0-sft"].memory < stages()["0-sft"].memory
+def test_what_saves_memory_saves_it(setting: str, size: str) -> None:
+    assert stages(setting, size)["0-sft"].memory < stages(size)["0-sft"].memory
 
 
 def test_adapters_share_the_weights_of_reference_and_critic() -> None:
-    whole, lean = stages("align=ppo"), stages("align=ppo", "compute.lora_rank=1")
-    recipe = load_recipe("tiny")
-    saved = whole["1-ppo"].memory - lean["1-ppo"].memory
-    assert saved > (2 * 16 + 2 * 4 - 2 * 4 - 2) * module._sizes(recipe).parameters  # 2 for small adapters
+    sizes = replace(module._sizes(load_recipe("tiny")), parameters=10**9)  # beside which the rest is nothing
+
+    def gigabytes(*settings: str) -> float:
+        found = module._stages(load_recipe("tiny", ("align=ppo", *settings)), sizes)
+        return next(s.memory for s in found if s.name == "1-ppo") / 1e9
+
+    assert gigabytes() == pytest.approx(2 * 16 + 2 * 4, rel=0.01)
+    assert gigabytes("ppo.advantage=rloo") == pytest.approx(16 + 2 * 4, rel=0.01)
+    assert gigabytes("compute.lora_rank=1") == pytest.approx(2 * 4, rel=0.01)
+    assert gigabytes("compute.lora_rank=1", "compute.precision=bfloat16") == pytest.approx(2 * 4, rel=0.01)
+
+
+def test_a_ranker_starts_from_a_copy_and_models_are_loaded_in_float32() -> None:
+    sizes = replace(module._sizes(load_recipe("tiny")), parameters=10**9)
+
+    def gigabytes(stage: str, *settings: str) -> float:
+        found = module._stages(load_recipe("tiny", settings), sizes)
+        return next(s.memory for s in found if s.name == stage) / 1e9
+
+    lean = ("compute.lora_rank=1", "compute.precision=bfloat16")
+    assert gigabytes("0-sft") == pytest.approx(16, rel=0.01)
+    assert gigabytes("0-sft", *lean) == pytest.approx(4, rel=0.01)
+    assert gigabytes("1-reward") == pytest.approx(4 + 16, rel=0.01)
+    assert gigabytes("1-reward", *lean) == pytest.approx(4 + 4, rel=0.01)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize(
+    "compute",
+    [
+        PLAIN,
+        Compute(precision="bfloat16"),
+        Compute(lora_rank=2),
+        Compute(lora_rank=2, precision="bfloat16"),
+    ],
+    ids=["plain", "bfloat16", "lora", "lora, bfloat16"],
+)
+def test_activations_are_what_autograd_keeps(attention, compute) -> None:
+    tokenizer = train_tokenizer(["def f(xs):\n"] * 2, 300)
+    decoder = Decoder(hidden=128, layers=3, heads=4, intermediate=320, context=64)
+    model = build_decoder(decoder, tokenizer, 1)
+    model.set_attn_implementation(attention)
+    rows, longest = 4, 60
+    sizes = replace(
+        module._sizes(load_recipe("tiny", ("problems.micro.reference=60",))),
+        hidden=128,
+        layers=3,
+        heads=4,
+        intermediate=320,
+        longest=longest,
+        keeps_attention=attention == "eager",
+    )
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with prepared(model, compute):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            states = model.base_model(input_ids=torch.full((rows, longest), 5), use_cache=False)
+        for parameter in model.parameters():
+            kept.pop(parameter.untyped_storage().data_ptr(), None)
+    assert states.last_hidden_state.requires_grad
+    expected, _ = module._kept(compute, sizes, rows * longest)
+    assert sum(kept.values()) == pytest.approx(expected, rel=0.15)

@@ -31,3 +31,8 @@ def memory_mb(field: str) -> float:
     found = re.search(rf"^{field}:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     assert found is not None, field
     return int(found[1]) / 1024
+
+
+def forget_peak() -> None:
+    """Let VmHWM count from now on."""
+    Path("/proc/self/clear_refs").write_text("5")

@@ -38,8 +38,10 @@ from rewardranker.problems.split import assign_splits
 from rewardranker.recipe import SFT, Compute, MicroProblems, Recipe
 from rewardranker.run import seed_for
 
-_TRAINING, _SCORING, _SAMPLING = 0.25, 0.25, 0.05
-"""Shares of the measured rate; see the module's docstring for how well they fit."""
+_NARROW, _WIDE = (128, 0.25), (512, 0.6)
+"""Widths of a model, and the share of the measured rate that training and scoring reach there."""
+_SAMPLING = 0.05
+"""Likewise, of sampling; see the module's docstring for how well they fit."""
 _EXECUTION_S = 0.003
 """CPU time of a short Python program in the sandbox."""
 _CALIBRATION_S = 0.2
@@ -49,6 +51,8 @@ _FLOAT = 4
 _TRAINED = 4 * _FLOAT
 """Bytes a parameter that is trained: weight, gradient and AdamW's two moments."""
 _HALF = 2
+_HELD, _HELD_LORA = 1.6, 1.9
+"""Memory that activations take over their size: glibc keeps what is freed between them."""
 _LINEAR = 7
 """Linear layers of a decoder's layer: four of attention, three of the gated feed-forward."""
 _SAMPLE = 100
@@ -70,6 +74,8 @@ class _Sizes:
     longest: int
     """Tokens of the longest prompt and reference together."""
     parameters: int
+    computed: int
+    """Parameters that every token is multiplied with: all but a table of input embeddings of its own."""
     hidden: int
     intermediate: int
     layers: int
@@ -77,6 +83,8 @@ class _Sizes:
     key_heads: int
     """Heads of keys and values, which several heads of queries may share."""
     vocabulary: int
+    keeps_attention: bool
+    """Whether attention is computed as plain products, whose weights the backward pass needs."""
 
     @property
     def training(self) -> int:
@@ -116,7 +124,7 @@ def estimate(recipe: Recipe) -> str:
     sizes = _sizes(recipe)
     rate = _matmul_rate(sizes.hidden, sizes.intermediate)
     stages = list(_stages(recipe, sizes))
-    seconds = [_cpu_s(stage, sizes.parameters, rate) / threads for stage in stages]
+    seconds = [_cpu_s(stage, sizes, rate) / threads for stage in stages]
     rows = [("stage", "tokens", "executions", "memory", "time")]
     for stage, s in zip(stages, seconds, strict=True):
         tokens, executions = _count(stage.tokens), _count(stage.executions)
@@ -152,10 +160,12 @@ def _on_gpu() -> list[str]:
     return [f"Models will compute on {torch.cuda.get_device_name()}: these times, of the CPU, are too long."]
 
 
-def _cpu_s(stage: _Stage, parameters: int, rate: float) -> float:
+def _cpu_s(stage: _Stage, sizes: _Sizes, rate: float) -> float:
     """CPU seconds of a stage."""
-    trained, read, sampled = stage.trained / _TRAINING, stage.scored / _SCORING, stage.sampled / _SAMPLING
-    return parameters * (6 * trained + 2 * read + 2 * sampled) / rate + stage.executions * _EXECUTION_S
+    (narrow, least), (wide, most) = _NARROW, _WIDE
+    share = least + (most - least) * min(max((sizes.hidden - narrow) / (wide - narrow), 0), 1)
+    operations = (6 * stage.trained + 2 * stage.scored) / share + 2 * stage.sampled / _SAMPLING
+    return sizes.computed * operations / rate + stage.executions * _EXECUTION_S
 
 
 def _sizes(recipe: Recipe) -> _Sizes:
@@ -180,19 +190,24 @@ def _sizes(recipe: Recipe) -> _Sizes:
     prompts = list(map(len, encode_prompts(tokenizer, [prompt for prompt, _ in texts])))
     completions = list(map(len, encode_completions(tokenizer, [text for _, text in texts])))
     text_config = model.config.get_text_config()
+    parameters = sum(p.numel() for p in model.parameters())
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    table = 0 if text_config.tie_word_embeddings else vocabulary * text_config.hidden_size
     return _Sizes(
         splits=splits,
         known=splits["reference"] + splits["development"] if recipe.problems.micro else len(references),
         prompt=sum(prompts) / len(prompts),
         completion=sum(completions) / len(completions) if references else recipe.sampling.max_new_tokens,
         longest=max(p + c for p, c in zip(prompts, completions, strict=True)),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=parameters,
+        computed=parameters - table,
         hidden=text_config.hidden_size,
         intermediate=getattr(text_config, "intermediate_size", None) or 4 * text_config.hidden_size,
         layers=text_config.num_hidden_layers,
         heads=text_config.num_attention_heads,
         key_heads=getattr(text_config, "num_key_value_heads", None) or text_config.num_attention_heads,
-        vocabulary=model.get_input_embeddings().weight.shape[0],
+        vocabulary=vocabulary,
+        keeps_attention=model.config._attn_implementation == "eager",
     )
 
 
@@ -218,8 +233,11 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
     trained = _trained(recipe.compute, sizes)
 
     def sft(name: str, examples: float, config: SFT, epochs: int) -> _Stage:
-        kept = _activations(recipe.compute, sizes, config.batch_size * sizes.longest, config.tokens_at_once)
-        return _Stage(name, trained=epochs * examples * (prompt + completion), memory=trained + kept)
+        together = config.batch_size * sizes.longest
+        step = _step(recipe.compute, sizes, together, sizes.longest, config.tokens_at_once)
+        return _Stage(
+            name, trained=epochs * examples * (prompt + completion), memory=max(weights, trained + step)
+        )
 
     def sample(name: str, problems: int, n: int, executions: int) -> _Stage:
         return _Stage(
@@ -237,12 +255,13 @@ def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
     group = min(recipe.sampling.n, 2 * recipe.reward.max_per_side) + with_reference
     compared = training * (prompt + group * completion)
     for i in range(1, recipe.iterations + 1):
-        group_tokens = sizes.longest + 2 * recipe.reward.max_per_side * completion
+        group_tokens = sizes.longest + (2 * recipe.reward.max_per_side - 1) * completion
         together = recipe.reward.groups_per_batch * group_tokens
+        step = _step(recipe.compute, sizes, together, group_tokens, recipe.reward.tokens_at_once)
         yield _Stage(
             f"{i}-reward",
             trained=recipe.reward.epochs * compared,
-            memory=trained + _activations(recipe.compute, sizes, together, recipe.reward.tokens_at_once),
+            memory=weights + max(weights, trained + step),  # it starts from a copy
         )
         if recipe.align != "ppo":
             examples = references + training * min(recipe.rft.max_per_problem, drawn)
@@ -284,14 +303,18 @@ def _ppo(name: str, recipe: Recipe, sizes: _Sizes) -> _Stage:
         weights = 2 * trained
     else:
         weights = (1 + critic) * trained + 2 * _FLOAT * sizes.parameters
-    minibatch = config.minibatch * (sizes.longest / config.samples + sizes.completion)
+    group_tokens = sizes.longest + (config.samples - 1) * sizes.completion
+    together = max(1, config.minibatch // config.samples) * group_tokens
     return _Stage(
         name,
         trained=config.iterations * config.epochs * read * (1 + critic),
         scored=rounds * read * (3 + critic),
         sampled=rounds * problems * config.samples * sizes.completion + checked * sizes.completion,
         executions=checked,
-        memory=weights + _activations(recipe.compute, sizes, minibatch, config.tokens_at_once),
+        memory=max(
+            2 * _FLOAT * sizes.parameters,  # policy and ranker, when they have been loaded
+            weights + _step(recipe.compute, sizes, together, group_tokens, config.tokens_at_once),
+        ),
     )
 
 
@@ -304,14 +327,41 @@ def _trained(compute: Compute, sizes: _Sizes) -> float:
     return frozen * sizes.parameters + _TRAINED * compute.lora_rank * sizes.layers * widths
 
 
-def _activations(compute: Compute, sizes: _Sizes, tokens: float, at_once: int) -> float:
-    """Bytes kept for the backward pass of `tokens`, computed `at_once` (0: all) at a time."""
-    tokens = min(tokens, max(at_once, sizes.longest)) if at_once else tokens
-    number = _HALF if compute.precision == "bfloat16" else _FLOAT
-    layer = 10 * sizes.hidden + 4 * sizes.intermediate + 2 * sizes.heads * sizes.longest
-    layers = sizes.layers * sizes.hidden + layer if compute.gradient_checkpointing else sizes.layers * layer
-    logits = 3 * _FLOAT * min(tokens * sizes.vocabulary, logits_at_once(default_device()))
-    return number * tokens * layers + logits
+def _step(compute: Compute, sizes: _Sizes, tokens: float, item: float, at_once: int) -> float:
+    """Bytes of a training step of `tokens`, computed `at_once` (0: all) at a time, beyond `_trained`.
+
+    Gradients come as activations go: of one part, only what is larger counts. With several parts the first
+    part's gradients are there already. An item of `item` tokens is never cut.
+    """
+    part = max(at_once, item)
+    if at_once and part < tokens:
+        return _activations(compute, sizes, part)
+    gradients = 0 if compute.lora_rank else _FLOAT * sizes.parameters
+    return max(0.0, _activations(compute, sizes, tokens) - gradients)
+
+
+def _activations(compute: Compute, sizes: _Sizes, tokens: float) -> float:
+    """Bytes that forward and backward pass of `tokens` take, gradients of the layers left out."""
+    kept, layer = _kept(compute, sizes, tokens)
+    if compute.gradient_checkpointing:
+        kept = tokens * sizes.layers * _FLOAT * sizes.hidden + layer
+    logits = 4 * _FLOAT * min(tokens * sizes.vocabulary, logits_at_once(default_device()))
+    if compute.lora_rank:
+        return _HELD_LORA * kept + logits
+    head = _FLOAT * sizes.vocabulary * sizes.hidden  # its gradient by some tokens' logits
+    return _HELD * kept + logits + head
+
+
+def _kept(compute: Compute, sizes: _Sizes, tokens: float) -> tuple[float, float]:
+    """Bytes that the layers keep for the backward pass of `tokens`: all of them, and one."""
+    half = compute.precision == "bfloat16"
+    number = _HALF if half else _FLOAT
+    norms = 6 * _FLOAT * sizes.hidden  # and the residual stream: in float32 whatever the precision
+    attention = (_FLOAT + half * _HALF) * sizes.heads * sizes.longest if sizes.keeps_attention else 0
+    layer = tokens * (norms + number * (4 * sizes.hidden + 4 * sizes.intermediate) + attention)
+    if half and not compute.lora_rank:  # matrices, cast to bfloat16
+        layer += _HALF * sizes.hidden * (4 * sizes.hidden + (_LINEAR - 4) * sizes.intermediate)
+    return sizes.layers * layer, layer
 
 
 def _cache(recipe: Recipe, sizes: _Sizes, rows: int) -> float:

@@ -52,6 +52,25 @@ def test_adapters_change_nothing_at_first_and_are_few(any_model) -> None:
     assert sum(p.numel() for p in any_model.parameters() if p.requires_grad) < count / 2
 
 
+def test_the_seed_alone_decides_how_they_start(generator) -> None:
+    def start(seed, elsewhere):
+        torch.manual_seed(elsewhere)
+        model = generator.copy().model
+        add_adapters(model, LORA, seed)
+        assert torch.initial_seed() == elsewhere
+        return torch.cat([p.flatten() for name, p in model.named_parameters() if "lora_A" in name])
+
+    assert torch.equal(start(1, elsewhere=1), start(1, elsewhere=2))
+    assert not torch.equal(start(1, elsewhere=1), start(2, elsewhere=1))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_their_dropout_is_on_in_training_mode_only(generator, training) -> None:
+    generator.model.train(training)
+    add_adapters(generator.model, Compute(lora_rank=4, lora_dropout=0.5))
+    assert {module.training for module in generator.model.modules()} == {training}
+
+
 def test_switched_off_they_leave_the_model_as_it_was(generator) -> None:
     before = logits(generator.model)
     add_adapters(generator.model, LORA)

@@ -1,21 +1,34 @@
 import json
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny import TEXTS, make_model, naive_logprobs
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from rewardranker.errors import UserError
+from rewardranker.models import prefix
 from rewardranker.models.generator import Generator
+from rewardranker.models.prefix import WAYS
 from rewardranker.models.ranker import Calibration, RewardRanker
+from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.models.tokens import encode_completions, encode_prompts
 
 PROMPTS = [TEXTS[0]] * 4 + [TEXTS[2]] * 3 + ["def f(xs):\n"] + [TEXTS[0]]
 COMPLETIONS = [TEXTS[1], TEXTS[3], "", "    return 1\n", TEXTS[3], TEXTS[1], "x", "    return xs\n", TEXTS[1]]
+HEADS = ["likelihood", "scalar", "scalar-mean"]
 
 
-@pytest.fixture(params=["likelihood", "scalar", "scalar-mean"])
+@cache
+def one_ranker(head) -> RewardRanker:
+    tokenizer = train_tokenizer(TEXTS * 2, 400)
+    return RewardRanker.from_generator(Generator(make_model(tokenizer, sharp=3.0), tokenizer), head, seed=1)
+
+
+@pytest.fixture(params=HEADS)
 def ranker(request, tokenizer) -> RewardRanker:
     generator = Generator(make_model(tokenizer, sharp=3.0), tokenizer)
     return RewardRanker.from_generator(generator, request.param, seed=1)
@@ -56,6 +69,61 @@ def test_scores_do_not_depend_on_batch_order_or_neighbours(ranker) -> None:
     np.testing.assert_allclose(mixed, expected[order], atol=1e-5)
     alone = [ranker.score([p], [c])[0] for p, c in zip(PROMPTS, COMPLETIONS, strict=True)]
     np.testing.assert_allclose(alone, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.text(max_size=12)), min_size=1, max_size=10),
+    st.integers(1, 150),
+    st.sampled_from(WAYS),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=30)
+def test_a_score_depends_on_its_own_prompt_and_completion_alone(head, rows, tokens, way, random) -> None:
+    """Not on the batch, nor on the side that is padded ("cached" pads prompts on the left), nor on others."""
+    ranker = one_ranker(head)
+    prompts, completions = [TEXTS[p] for p, _ in rows], [text for _, text in rows]
+    alone = np.array([ranker.score([p], [c])[0] for p, c in zip(prompts, completions, strict=True)])
+    order = random.sample(range(len(rows)), len(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefix, "cheapest", lambda *_: way)
+        together = ranker.score([prompts[i] for i in order], [completions[i] for i in order], tokens)
+    np.testing.assert_allclose(together, alone[order], atol=1e-5)
+
+
+token_lists = st.lists(st.integers(3, 300), min_size=1, max_size=9)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@given(
+    st.lists(token_lists, min_size=1, max_size=3),
+    st.lists(token_lists, min_size=1, max_size=6),
+    st.data(),
+    st.sampled_from(WAYS),
+)
+@settings(max_examples=20)
+def test_scores_and_gradients_of_shared_prompts_are_those_one_by_one(
+    head, prompts, completions, data, way
+) -> None:
+    ranker = one_ranker(head)
+    owners = [data.draw(st.integers(0, len(prompts) - 1)) for _ in completions]
+    weights = torch.linspace(-1, 1.5, len(completions))  # as a loss would weigh them
+
+    def gradients(scores):
+        ranker.model.zero_grad()
+        torch.dot(weights, scores).backward()
+        return [p.grad for p in ranker.model.parameters()]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(prefix, "cheapest", lambda *_: way)
+        shared = ranker.forward(prompts, completions, owners)
+        found = gradients(shared)
+        patch.setattr(prefix, "cheapest", lambda *_: "naive")
+        alone = [ranker.forward([prompts[o]], [c], [0]) for o, c in zip(owners, completions, strict=True)]
+        expected = gradients(torch.cat(alone))
+    torch.testing.assert_close(shared, torch.cat(alone), atol=1e-5, rtol=1e-5)
+    for gradient, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, other, atol=1e-5 * float(other.abs().max()) + 1e-8, rtol=1e-3)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

@@ -40,13 +40,14 @@ def with_kills(train, path, every):
     """What `train(checkpoint)` returns when it is killed again and again; and how often it was."""
     kills = 0
     while True:
+        torch.manual_seed(kills)  # another process: torch's own generator stands elsewhere
         try:
             return train(Mortal(path, every)), kills
         except KilledError:
             kills += 1
 
 
-def sft(generator, examples):
+def sft(generator, examples, compute=PLAIN):
     config = SFT(epochs=3, batch_size=4, learning_rate=5e-3)
 
     def train(checkpoint):
@@ -54,25 +55,29 @@ def sft(generator, examples):
         trained.model.config.attention_dropout = 0.2
         for layer in trained.model.model.layers:
             layer.self_attn.attention_dropout = 0.2
-        history = train_sft(trained, examples, config, seed=1, validation=examples, checkpoint=checkpoint)
+        history = train_sft(
+            trained, examples, config, seed=1, validation=examples, checkpoint=checkpoint, compute=compute
+        )
         return history, trained.model.state_dict()
 
     return train
 
 
-def reward(generator, groups, **settings):
+def reward(generator, groups, compute=PLAIN, **settings):
     config = Reward(
         epochs=4, groups_per_batch=3, max_per_side=1, learning_rate=5e-3, validation=0.3, **settings
     )
 
     def train(checkpoint):
-        ranker, report = train_reward(generator, groups, config, seed=1, checkpoint=checkpoint)
+        ranker, report = train_reward(
+            generator, groups, config, seed=1, checkpoint=checkpoint, compute=compute
+        )
         return report, ranker.model.state_dict()
 
     return train
 
 
-def ppo(generator, groups, problems, advantage):
+def ppo(generator, groups, problems, advantage, compute=PLAIN):
     ranker = RewardRanker.from_generator(generator, "likelihood", 0)
     config = PPO(
         advantage=advantage,
@@ -88,29 +93,42 @@ def ppo(generator, groups, problems, advantage):
         policy = generator.copy()
         history = train_ppo(
             policy,
-            ranker,
+            ranker.copy(),
             problems,
             config,
             seed=1,
             max_new_tokens=6,
             pass_rate=lambda _: 0.5,
             checkpoint=checkpoint,
+            compute=compute,
         )
         return history, policy.model.state_dict()
 
     return train
 
 
-@pytest.mark.parametrize("stage", ["sft", "reward", "reward, early stop", "ppo, gae", "ppo, rloo"])
+ADAPTERS = Compute(lora_rank=2, lora_dropout=0.2)
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        *("sft", "sft, adapters", "reward", "reward, adapters", "reward, early stop"),
+        *("ppo, gae", "ppo, gae, adapters", "ppo, rloo"),
+    ],
+)
 @pytest.mark.parametrize("every", [1, 3])
 def test_killed_training_equals_training_in_one_go(
     generator, examples, groups, problems, tmp_path, stage, every
 ) -> None:
     train = {
         "sft": lambda: sft(generator, examples),
+        "sft, adapters": lambda: sft(generator, examples, ADAPTERS),
         "reward": lambda: reward(generator, groups),
+        "reward, adapters": lambda: reward(generator, groups, ADAPTERS),
         "reward, early stop": lambda: reward(generator, groups, patience=1),
         "ppo, gae": lambda: ppo(generator, groups, problems, "gae"),
+        "ppo, gae, adapters": lambda: ppo(generator, groups, problems, "gae", ADAPTERS),
         "ppo, rloo": lambda: ppo(generator, groups, problems, "rloo"),
     }[stage]()
     told, weights = train(None)

@@ -1,13 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.preference import PreferenceGroup
-from rewardranker.recipe import PLAIN, PPO, SFT, Reward
+from rewardranker.recipe import PLAIN, PPO, SFT, Compute, Reward
+from rewardranker.training import ppo
+from rewardranker.training.losses import kl_k1
 from rewardranker.training.ppo import _Batch, _Critic, train_ppo
 from rewardranker.training.reward import train_reward
 from rewardranker.training.sft import train_sft
@@ -58,6 +62,33 @@ def test_it_raises_score_and_pass_rate(policy, ranker, problems, advantage) -> N
     assert (history[0]["value_loss"] is None) == (advantage == "rloo")
     assert all(torch.equal(v, before[k]) for k, v in ranker.model.state_dict().items())
     assert not policy.model.training
+
+
+@given(
+    st.floats(0.3, 3.0),
+    st.sampled_from(
+        [PLAIN, Compute(lora_rank=2), Compute(precision="bfloat16"), Compute(gradient_checkpointing=True)]
+    ),
+    st.integers(0, 2**32),
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_kl_of_every_token_is_0_at_step_0(generator, problems, temperature, compute, seed) -> None:
+    seen = []
+
+    def watch(logprobs, reference):
+        seen.append(kl_k1(logprobs, reference))
+        return seen[-1]
+
+    ranker = RewardRanker.from_generator(generator, "likelihood", 0)
+    config = PPO(iterations=1, prompts=3, samples=2, minibatch=6, temperature=temperature)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ppo, "kl_k1", watch)
+        history = train_ppo(
+            generator.copy(), ranker, problems, config, seed=seed, max_new_tokens=4, compute=compute
+        )
+    assert (seen[0] == 0).all()
+    assert history[0]["kl"] == 0
+    assert (seen[1] != 0).any()  # there is something that could be seen
 
 
 def test_same_seed_same_policy(policy, ranker, problems) -> None:

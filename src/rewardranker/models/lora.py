@@ -27,11 +27,12 @@ def weights_dtype(compute: Compute, *, trained: bool) -> torch.dtype:
     return torch.bfloat16 if read and in_half else torch.float32
 
 
-def add_adapters(model: PreTrainedModel, config: Compute) -> None:
+def add_adapters(model: PreTrainedModel, config: Compute, seed: int = 0) -> None:
     """Freeze `model` and put trainable adapters on all its linear layers but heads; nothing without a rank.
 
-    An adapter's product starts at 0: what the model computes is unchanged. A head for sequence classification
-    stays trainable as it is. With precision "bfloat16" the frozen weights are kept in it.
+    An adapter's product starts at 0: what the model computes is unchanged. `seed` decides the factor that
+    doesn't start at 0. A head for sequence classification stays trainable as it is. With precision "bfloat16"
+    the frozen weights are kept in it.
 
     Raises:
         UserError: peft is not installed.
@@ -52,7 +53,10 @@ def add_adapters(model: PreTrainedModel, config: Compute) -> None:
         lora_dropout=config.lora_dropout,
         target_modules=sorted(names - heads),
     )
-    model.add_adapter(adapters)
+    with torch.random.fork_rng():  # peft draws from torch's global generator
+        torch.manual_seed(seed)
+        model.add_adapter(adapters)
+    model.train(model.training)  # peft leaves what it adds in training mode, with dropout
     for name, parameter in model.named_parameters():
         is_adapter = "lora_" in name
         parameter.requires_grad_(is_adapter or name.startswith("score."))
@@ -108,12 +112,12 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
 
 
 @contextmanager
-def prepared(model: PreTrainedModel, config: Compute) -> Iterator[None]:
+def prepared(model: PreTrainedModel, config: Compute, seed: int = 0) -> Iterator[None]:
     """Have `model` train as `config` says; afterwards it is a plain model again, adapters merged.
 
-    With adapters and precision "bfloat16" it is in bfloat16 then.
+    With adapters and precision "bfloat16" it is in bfloat16 then. `seed` decides how adapters start.
     """
-    add_adapters(model, config)
+    add_adapters(model, config, seed)
     if config.gradient_checkpointing:
         checkpoint_layers(model)
     in_half = config.precision == "bfloat16"

@@ -47,9 +47,9 @@ from rewardranker.training.state import load_state, save_state, trained_weights
 class _Critic:
     """The value of each state of a completion: the ranker's backbone with a linear head that starts at 0."""
 
-    def __init__(self, ranker: RewardRanker, compute: Compute) -> None:
+    def __init__(self, ranker: RewardRanker, compute: Compute, seed: int = 0) -> None:
         if compute.lora_rank:  # adapters on the ranker itself, off while it scores
-            add_adapters(ranker.model, compute)
+            add_adapters(ranker.model, compute, seed)
         else:
             ranker = ranker.copy()
         self.backbone = ranker.model.base_model
@@ -133,7 +133,7 @@ def train_ppo(
             shown prompts in the same form.
         problems: where prompts come from; all are used before one comes again.
         config: sizes and rates; the learning rates fall to 0 along a cosine.
-        seed: decides prompts, samples and order.
+        seed: decides prompts, samples, order and how adapters start.
         max_new_tokens: longest completion.
         pass_rate: measures the true pass rate of a policy, every `check_every` rounds, at the start and end.
         checkpoint: where to go on from if this was begun, and where to leave what is needed for that.
@@ -168,7 +168,7 @@ def train_ppo(
             "critic reads the policy's tokens (generator.prompt or generator.system differ); train the "
             "ranker from this policy, or use 'rloo'"
         )
-    with prepared(policy.model, compute):
+    with prepared(policy.model, compute, seed):
         history = _train(
             _Training(policy, ranker, problems, config, seed, compute), max_new_tokens, pass_rate, checkpoint
         )
@@ -225,7 +225,7 @@ class _Training:
         self.policy, self.ranker, self.compute = policy, ranker, compute
         self.reference = policy if compute.lora_rank else policy.copy()
         """With adapters the policy itself, without them: one copy of the weights."""
-        self.critic = _Critic(ranker, compute) if config.advantage == "gae" else None
+        self.critic = _Critic(ranker, compute, seed) if config.advantage == "gae" else None
         self.problems, self.config, self.seed = problems, config, seed
         self.prompts = min(config.prompts, len(problems))
         steps = config.iterations * config.epochs * -(-self.prompts // _prompts_a_step(config))
@@ -415,16 +415,13 @@ def _evaluate(
     batch = _Batch(
         [prompts[p] for p in numbers], [r.ids for r in rollouts], [numbers[r.problem] for r in rollouts]
     )
+    old, mask = completion_logprobs(
+        policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
+    )
     with without_adapters(reference.model):
-        base, mask = completion_logprobs(
+        base, _ = completion_logprobs(
             reference.model, batch.prompts, batch.completions, batch.owners, config.temperature
         )
-    if torch.is_autocast_enabled(base.device.type):  # then decoding rounds otherwise than training does
-        old, _ = completion_logprobs(
-            policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
-        )
-    else:
-        old = pad_sequence([torch.tensor(r.logprobs) for r in rollouts], batch_first=True).to(base)
     kl = kl_k1(old, base)
 
     with without_adapters(ranker.model):

@@ -63,7 +63,7 @@ def train_reward(
         start: whose weights the ranker starts from; they are copied, `start` isn't changed.
         groups: what is compared; groups without a right or without a wrong completion are left out.
         config: head, sizes and rates. A ranker as `start` must have the same head.
-        seed: decides the split, the order, the draws, dropout and a new scalar head.
+        seed: decides the split, the order, the draws, dropout, a new scalar head and how adapters start.
         checkpoint: where to go on from if this was begun, and where to leave what is needed for that.
         compute: precision, adapters, what is kept for the backward pass.
 
@@ -94,7 +94,7 @@ def train_reward(
     usable, left_out = _encode(ranker, groups)
     train, validation = _split(usable, config.validation, random.Random(f"split/{seed}"))
     order = random.Random(f"order/{seed}")
-    with prepared(ranker.model, compute):
+    with prepared(ranker.model, compute, seed):
         history = train_epochs(
             ranker.model,
             train,

@@ -52,7 +52,7 @@ def train_sft(
     rows = _encode(generator, examples)
     held_out = _encode(generator, validation)
     model = generator.model
-    with prepared(model, compute):
+    with prepared(model, compute, seed):
         return train_epochs(
             model,
             rows,
