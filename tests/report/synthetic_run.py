@@ -17,8 +17,10 @@ N = 10
 POLICIES = {"sft": 0.0, "sft-longer": 0.35, "aligned-1": 0.7, "aligned-2": 0.9}
 HOSTILE = (
     "</pre></script><script>document.title='hacked'</script>"
-    "<img src=x onerror=\"document.title='hacked'\"><svg onload=\"document.title='hacked'\">\u202e# evil"
+    "<img src=x onerror=\"document.title='hacked'\"><svg onload=\"document.title='hacked'\">"
+    "\u202e# evil\x00\x1b[31m"
 )
+LONG_LINE = "x" * 1_000_000
 _STEPS = ("keep the even values", "square each value", "drop values of at most 4", "sort in descending order")
 _LINES = (
     "    xs = [x for x in xs if x % 2 == 0]\n",
@@ -103,6 +105,10 @@ def make_run(folder: Path, *, problems: int = 200, seed: int = 3, hostile: bool 
     if hostile:
         tasks = [replace(t, prompt=t.prompt + HOSTILE, tests=t.tests + HOSTILE) for t in tasks]
         candidates = [replace(c, text=c.text + HOSTILE, reason=HOSTILE, stderr=HOSTILE) for c in candidates]
+        candidates = [
+            replace(c, text=LONG_LINE + c.text) if c.index == 0 and c.problem_id == tasks[0].id else c
+            for c in candidates
+        ]
     write_table(folder / "problems" / "problems.parquet", Problem, tasks)
     write_table(folder / "evaluate" / "candidates.parquet", EvaluatedCandidate, candidates)
     write_table(folder / "evaluate" / "scores.parquet", ScoredCandidate, scores)

@@ -13,7 +13,7 @@ def view(
 ) -> None:
     """Serve a run's report on this machine only, until interrupted.
 
-    The page is one file: RUN/report/index.html can be opened without a server too.
+    RUN/report/index.html can be opened without a server too; what lies beside it belongs to it.
 
     Example: rewardranker view runs/demo --port 8080
     """

@@ -1,9 +1,8 @@
-"""The report of a run: one HTML page that needs no network and runs no script."""
+"""The viewer of a run: a page with its tables and charts, and beside it the data of its problems."""
 
 import base64
 import hashlib
 import json
-import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -13,11 +12,10 @@ import jinja2
 from markupsafe import Markup
 
 from rewardranker.errors import UserError
-from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
-from rewardranker.files import atomic_path, read_text
-from rewardranker.problems.problem import Problem
+from rewardranker.files import read_text, write_text
 from rewardranker.report import charts
-from rewardranker.report.cases import choose_cases
+from rewardranker.report.attempts import read_attempts
+from rewardranker.report.bundle import remove_other_bundles, shown_policies, visible, write_bundle
 from rewardranker.report.charts import Series, interval_strip, line_chart
 from rewardranker.report.table import (
     COLUMNS,
@@ -29,18 +27,24 @@ from rewardranker.report.table import (
     result_rows,
     system_name,
 )
-from rewardranker.tables import read_table
 
-CASES = 20
-"""Problems shown with their candidates."""
+VIEWS = {
+    "summary": "Summary",
+    "problems": "Problems",
+    "iterations": "Iterations",
+    "calibration": "Calibration",
+    "hacking": "Reward hacking",
+}
+"""Part of the page (its template's name) -> what readers call it, in the order of the keys 1, 2, ..."""
 
 
 def write_report(run_dir: Path, neighbours: Sequence[Metrics] = ()) -> Path:
-    """Write `run_dir`/report/index.html from what the run left, and return its path.
+    """Write the viewer of a run to `run_dir`/report and return the path of its index.html.
 
-    Needs recipe.toml, environment.json, metrics.json and cost.json; every other part of the page is left out,
-    with a line saying so, when its file is not there. What candidates wrote is untrusted: it is escaped, and
-    the page's Content-Security-Policy allows no script at all.
+    It opens from disk and needs no network. Needs recipe.toml, environment.json, metrics.json and cost.json;
+    every other part is left out, with a line saying so, when its file is not there. What candidates wrote is
+    untrusted: it is escaped or set as text, and the page's Content-Security-Policy runs the page's own script
+    and what that loads, nothing else.
 
     Args:
         run_dir: a finished run.
@@ -51,45 +55,63 @@ def write_report(run_dir: Path, neighbours: Sequence[Metrics] = ()) -> Path:
         UserError: one of the four files is missing or damaged.
     """
     metrics = _json(run_dir / "metrics.json")
+    recipe, environment = read_text(run_dir / "recipe.toml"), _json(run_dir / "environment.json")
+    cost = _json(run_dir / "cost.json")
+    run = read_attempts(run_dir, metrics["temperature"])
+    folder = run_dir / "report"
+    bundle = write_bundle(folder, run.problems, shown_policies(run)) if run else None
+    html = (
+        _templates()
+        .get_template("page.html")
+        .render(
+            views=VIEWS,
+            bundle=bundle,
+            css=_template_text("viewer.css"),
+            js=_template_text("viewer.js"),
+            metrics=metrics,
+            headline=headline(metrics),
+            recipe=recipe,
+            environment=environment,
+            cost=cost,
+            tables=_tables(metrics),
+            differences=_differences(metrics),
+            rankers=_ranker_table(metrics),
+            curve_charts=_curve_charts(metrics),
+            calibration_charts=_calibration_charts(metrics),
+            learning_charts=_learning_charts(run_dir),
+            ppo=_ppo(run_dir, metrics),
+            mined=_by_iteration(run_dir, "mine", "summary.json"),
+            neighbours=[
+                {"metrics": n, "tables": _tables(n), "differences": _differences(n)} for n in neighbours
+            ],
+        )
+    )
+    path = folder / "index.html"
+    write_text(path, html)
+    remove_other_bundles(folder, bundle)
+    return path
+
+
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rewardranker", "report"),
+        loader=jinja2.PackageLoader("rewardranker.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"code": visible, "points": points, "system": system_name, "number": charts.number}
-    css = (resources.files("rewardranker.report") / "page.css").read_text(encoding="utf-8")
-    html = environment.get_template("page.html").render(
-        css=Markup(css),
-        css_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        metrics=metrics,
-        headline=headline(metrics),
-        recipe=read_text(run_dir / "recipe.toml"),
-        environment=_json(run_dir / "environment.json"),
-        cost=_json(run_dir / "cost.json"),
-        tables=_tables(metrics),
-        differences=_differences(metrics),
-        rankers=_ranker_table(metrics),
-        curve_charts=_curve_charts(metrics),
-        calibration_charts=_calibration_charts(metrics),
-        learning_charts=_learning_charts(run_dir),
-        ppo=_ppo(run_dir, metrics),
-        mined=_by_iteration(run_dir, "mine", "summary.json"),
-        cases=_cases(run_dir, metrics),
-        neighbours=[{"metrics": n, "tables": _tables(n), "differences": _differences(n)} for n in neighbours],
-    )
-    path = run_dir / "report" / "index.html"
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    return path
+    environment.filters |= {
+        "sha256": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+        "code": visible,
+        "points": points,
+        "system": system_name,
+        "number": charts.number,
+    }
+    return environment
 
 
-def visible(text: str) -> str:
-    """`text` with control and direction-changing characters spelled out, so that code reads as it runs."""
-    return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf") else f"⟨U+{ord(c):04X}⟩" for c in text
-    )
+def _template_text(name: str) -> str:
+    return (resources.files("rewardranker.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _json(path: Path) -> Any:
@@ -262,24 +284,3 @@ def _round_chart(history: Sequence[Mapping[str, Any]], field: str, title: str, y
         return Markup("")
     series = [Series(title, [row["round"] for row in history], values, field)]
     return line_chart(title, series, x_label="round", y_label=y_label, percent=field == "pass")
-
-
-def _cases(run_dir: Path, metrics: Metrics) -> dict[str, Any] | None:
-    """Problems with their candidates; None when the run has not kept them."""
-    files = [run_dir / "problems" / "problems.parquet", run_dir / "evaluate" / "candidates.parquet"]
-    if not all(path.exists() for path in files):
-        return None
-    candidates = read_table(files[1], EvaluatedCandidate)
-    scores_file = run_dir / "evaluate" / "scores.parquet"
-    scores = read_table(scores_file, ScoredCandidate) if scores_file.exists() else []
-    policy = metrics["ranker"][-1]["policy"] if metrics["ranker"] else candidates[-1].policy
-    kinds = choose_cases(
-        read_table(files[0], Problem),
-        candidates,
-        scores,
-        policy=policy,
-        temperature=metrics["temperature"],
-        count=CASES,
-        seed=metrics.get("seed", 0),
-    )
-    return {"policy": policy, "kinds": kinds}
