@@ -144,7 +144,9 @@ def make_run(folder: Path, *, problems: int = 200, seed: int = 3, hostile: bool 
 
 def _write_stages(folder: Path, rng: np.random.Generator) -> None:
     """What the training stages leave, and recipe, environment and cost."""
-    (folder / "recipe.toml").write_text('name = "micro"\nseed = 3\n\n[sft]\nepochs = 40\n')
+    (folder / "recipe.toml").write_text(
+        'name = "micro"\nseed = 3\n\n[sft]\nepochs = 40\n\n[ppo]\ncheck_problems = 64\n'
+    )
     environment = {"python": "3.11.9", "processor": "AMD EPYC", "cores": 2, "packages": {"torch": "2.13.0"}}
     write_json(folder / "environment.json", environment)
     for stage, epochs in (("0-sft", 40), ("0-sft-longer", 20), ("1-rft", 4)):

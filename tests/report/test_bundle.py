@@ -28,12 +28,12 @@ def candidate(problem_id, index, text, passed, logprob, **more):
     return replace(row, **more)
 
 
-def grouped(rows, rankers=(1,), problems=None):
+def grouped(rows, rankers=(1,), problems=None, tokens=lambda text: 1):
     """rows: problem -> [(text, passed, logprob, score of each ranker...)]"""
     candidates, scores = [], []
     for p, programs in rows.items():
         for i, (text, passed, logprob, *raws) in enumerate(programs):
-            candidates.append(candidate(p, i, text, passed, logprob))
+            candidates.append(candidate(p, i, text, passed, logprob, n_tokens=tokens(text)))
             scores += [
                 ScoredCandidate("sft", p, i, r, raw, 0.5) for r, raw in zip(rankers, raws, strict=True)
             ]

@@ -6,9 +6,12 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-from synthetic_run import make_run
+from synthetic_run import HOSTILE, make_run
 
 from rewardranker.errors import UserError
+from rewardranker.report import measures
+from rewardranker.report.attempts import read_attempts
+from rewardranker.report.bundle import visible
 from rewardranker.report.page import VIEWS, write_report
 
 
@@ -64,7 +67,8 @@ def test_the_page_needs_no_network_and_runs_its_own_script_alone(html):
     assert page.tags.count("script") == 1
     assert "link" not in page.tags
     assert not {"src", "style"} & set(page.attributes)
-    assert re.findall(r' href="([^"]*)"', html) == [f"#{view}" for view in VIEWS]
+    links = re.findall(r' href="([^"]*)"', html)
+    assert [a for a in links if not a.startswith("#problem/")] == [f"#{view}" for view in VIEWS]
     assert not [a for a in page.attributes if a.startswith("on")]
     assert "http://" not in html
     assert "https://" not in html
@@ -96,6 +100,34 @@ def test_score_pass_rate_and_kl_of_ppo_are_drawn_for_every_round_that_was_measur
         for number in [row["round"] for row in history if row[field] is not None]:
             points = re.findall(f"<title>{name}[^<]*, round {number}: ", html)
             assert len(points) == 2  # of two iterations
+
+
+def test_pass_rates_of_ppo_have_wilson_intervals_over_the_checked_problems(html, run_dir):
+    history = json.loads((run_dir / "1-ppo" / "history.json").read_text())
+    rate = history[10]["pass"]
+    interval = measures.wilson(rate, 64)
+    shown = f"round 10: {100 * rate:.4g} ({100 * interval.low:.4g} to {100 * interval.high:.4g})"
+    assert f"True pass rate, {shown}" in html
+    assert f"({100 * interval.low:.4g} to {100 * interval.high:.4g}), round 10" in html  # against the score
+
+
+def test_iterations_show_gap_mined_and_kl(html, run_dir):
+    text = " ".join(Page(html).text.split())
+    attempts = read_attempts(run_dir, 1.0).policies["aligned-2"]
+    gap = measures.gap_closed(measures.ranked(attempts, 2), 2)
+    point = f"ranker 2, iteration of the policy 2: {gap.value:.4g} ({gap.low:.4g} to {gap.high:.4g})"
+    assert point in text
+    assert "Solved by iteration" in text
+    assert "5,120" in text
+    assert "KL to the policy that PPO began with" in text
+
+
+def test_sure_failures_lead_to_their_problems(html, run_dir):
+    run = read_attempts(run_dir, 1.0)
+    (surest, *_) = measures.sure_failures(run.policies["aligned-2"], 2)
+    number = [p.id for p in run.problems].index(surest.problem_id)
+    policy = list(run.policies).index("aligned-2")
+    assert f'href="#problem/{number}?policy={policy}&amp;filter=all"><code>{surest.problem_id}<' in html
 
 
 def test_parts_that_the_run_lacks_are_named(run_dir, tmp_path):
@@ -152,9 +184,13 @@ def test_several_languages_have_a_table_each(run_dir, tmp_path):
     assert text.index("All languages, 200 problems") < text.index("cpp, 200 problems")
 
 
-def test_hostile_programs_are_no_part_of_the_page(tmp_path):
+def test_hostile_programs_are_no_markup(tmp_path):
     page = write_report(make_run(tmp_path / "run", problems=5, hostile=True))
-    assert "hacked" not in page.read_text()
+    found = Page(page.read_text())
+    assert found.tags.count("script") == 1
+    assert "img" not in found.tags
+    assert not [a for a in found.attributes if a.startswith("on")]
+    assert visible(HOSTILE)[:200] in found.text  # why the surest failures fail
     scripts = list(page.parent.glob("data-*/*.js"))
     assert len(scripts) >= 3
     for script in scripts:
