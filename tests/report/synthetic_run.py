@@ -77,11 +77,18 @@ def _candidate(
     )
 
 
-def make_run(folder: Path, *, problems: int = 200, seed: int = 3, hostile: bool = False) -> Path:
-    """Write a whole run to `folder`; with `hostile`, problems and candidates carry HTML and scripts."""
+def make_run(
+    folder: Path, *, problems: int = 200, seed: int = 3, draws: int = 0, hostile: bool = False
+) -> Path:
+    """Write a whole run to `folder`; with `hostile`, problems and candidates carry HTML and scripts.
+
+    Runs of one `seed` have the same problems, and with other `draws` other candidates.
+    """
     rng = np.random.default_rng(seed)
     tasks = [_problem(i, rng) for i in range(problems)]
     skill = rng.normal(0.2, 2.2, problems)
+    if draws:
+        rng = np.random.default_rng([seed, draws])
     candidates: list[EvaluatedCandidate] = []
     scores: list[ScoredCandidate] = []
     for policy, shift in POLICIES.items():

@@ -8,8 +8,10 @@ from synthetic_run import HOSTILE, LONG_LINE, make_run
 
 from rewardranker.report.attempts import read_attempts
 from rewardranker.report.bundle import visible
+from rewardranker.report.comparison import compare
 from rewardranker.report.page import write_report
 from rewardranker.report.server import report_server
+from rewardranker.report.table import points
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER)
 
@@ -173,7 +175,7 @@ def test_keys(tab, page, run):
 def test_on_a_phone_nothing_is_wider_than_the_screen(tab, page):
     tab.size(390, 844)
     try:
-        for view in ("summary", "problems", "problem/0", "iterations", "calibration", "hacking"):
+        for view in ("summary", "problems", "problem/0", "iterations", "calibration", "hacking", "compare"):
             tab.open(f"{page}#{view}")
             assert tab.js("document.documentElement.scrollWidth") <= 390, view
     finally:
@@ -199,6 +201,45 @@ def test_a_missing_data_file_is_told(tab, page, run_dir, tmp_path):
     tab.wait("document.querySelector('[role=alert]')")
     assert "index.js" in tab.text("[role=alert]")
     tab.errors.clear()
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """A run and another whose candidates differ, on the same problems."""
+    folder = tmp_path_factory.mktemp("two")
+    return [
+        make_run(folder / name, problems=60, draws=draws) for name, draws in (("first", 0), ("second", 9))
+    ]
+
+
+def test_two_runs_compared(tab, two):
+    runs = [read_attempts(path, 1.0) for path in two]
+    tab.open(write_report(two[0], other=two[1]).as_uri() + "#compare")
+    assert "A is first, B is second, on the 60 problems" in tab.text("#compare")
+    chosen = "document.getElementById('system-{}').selectedOptions[0].text"
+    assert tab.js(chosen.format("a")) == tab.js(chosen.format("b")) == "aligned-2 with ranker 2"
+    found = compare("first", runs[0], "second", runs[1])
+    for systems in (("aligned-2 with ranker 2",) * 2, ("sft greedy", "aligned-1 greedy")):
+        for side, names, system in zip("ab", (found.systems_a, found.systems_b), systems, strict=True):
+            tab.choose(f"system-{side}", str(list(names).index(system)))
+        pair = found.pairs[systems]
+        assert f"A − B: {points(pair.difference)} points" in tab.text("#difference")  # noqa: RUF001
+        assert f"interval {points(pair.ci95[0])} to {points(pair.ci95[1])}" in tab.text("#difference")
+        for flips, sign in (("better", 1), ("worse", -1)):
+            tab.choose("flips", flips)
+            differences = found.systems_a[systems[0]] - found.systems_b[systems[1]]
+            names = [i for i, d in zip(found.common, differences, strict=True) if d * sign > 0]
+            assert sorted(tab.texts("#flip-rows code")) == sorted(names) != []
+    name = tab.text("#flip-rows code")
+    tab.click("#flip-rows a")
+    assert name in tab.text("#problem h2")
+    policies = tab.texts("#problem select option")
+    assert policies == [*runs[0].policies, *(f"second: {policy}" for policy in runs[1].policies)]
+    other = runs[1].policies["sft"][name]
+    tab.js(f"document.querySelector('#problem select').value = {policies.index('second: sft')}")
+    tab.js("document.querySelector('#problem select').dispatchEvent(new Event('change'))")
+    tab.settle()
+    assert tab.text("#problem .program pre").strip() == other.picked(2).text.strip()
 
 
 def test_hostile_candidates_are_shown_as_text_and_run_nothing(tab, hostile):

@@ -19,6 +19,7 @@ from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.files import atomic_directory
 from rewardranker.problems.problem import Problem
 from rewardranker.report.attempts import Attempts, RunAttempts
+from rewardranker.report.comparison import Comparison, comparison_data
 
 CHUNK_BYTES = 250_000
 """A chunk is closed when it holds as much: it is read in a moment, and holds dozens of usual problems."""
@@ -47,18 +48,31 @@ class ShownPolicy:
     """A policy as readers see it."""
 
     label: str
-    """What readers call it."""
+    """What they call it."""
     attempts: Mapping[str, Attempts]
-    """By problem id."""
+    """By problem id; problems that it has not tried are absent."""
+    other: bool = False
+    """It is of the run that this one is compared with."""
 
 
-def shown_policies(run: RunAttempts) -> list[ShownPolicy]:
-    """The run's policies."""
-    return [ShownPolicy(policy, attempts) for policy, attempts in run.policies.items()]
+def shown_policies(run: RunAttempts, comparison: Comparison | None = None) -> list[ShownPolicy]:
+    """The run's policies, then those of the run that it is compared with."""
+    shown = [ShownPolicy(policy, attempts) for policy, attempts in run.policies.items()]
+    if comparison is not None:
+        shown += [
+            ShownPolicy(f"{comparison.name_b}: {policy}", attempts, other=True)
+            for policy, attempts in comparison.b.policies.items()
+        ]
+    return shown
 
 
-def write_bundle(folder: Path, problems: Sequence[Problem], policies: Sequence[ShownPolicy]) -> str:
-    """Write index, prompts and chunks into a folder below `folder`; return its name.
+def write_bundle(
+    folder: Path,
+    problems: Sequence[Problem],
+    policies: Sequence[ShownPolicy],
+    comparison: Comparison | None = None,
+) -> str:
+    """Write index, prompts, chunks and the comparison into a folder below `folder`; return its name.
 
     The folder is named by its content, so a page that is open keeps finding what it was made with.
     `remove_other_bundles` takes the earlier ones away once the new page is in its place.
@@ -67,6 +81,9 @@ def write_bundle(folder: Path, problems: Sequence[Problem], policies: Sequence[S
     files: dict[str, Any] = {"index": _index(problems, policies, chunk_of)}
     files["prompts"] = [visible(_one_line(p.prompt)) for p in problems]
     files |= {f"chunk-{i}": chunk for i, chunk in enumerate(chunks)}
+    if comparison is not None:
+        numbers = {p.id: i for i, p in enumerate(problems)}
+        files["compare"] = comparison_data(comparison, numbers)
     scripts = {name: _script(name, value) for name, value in files.items()}
     content = hashlib.sha256("".join(scripts.values()).encode()).hexdigest()[:16]
     path = folder / f"data-{content}"
@@ -97,9 +114,10 @@ def _index(
     problems: Sequence[Problem], policies: Sequence[ShownPolicy], chunk_of: Sequence[int]
 ) -> dict[str, Any]:
     """What the list shows, filters and sorts by: columns, a value a problem; and the policy to begin with."""
-    ranked = [i for i, policy in enumerate(policies) if any(a.scores for a in policy.attempts.values())]
+    own = [i for i, policy in enumerate(policies) if not policy.other]
+    ranked = [i for i in own if any(a.scores for a in policies[i].attempts.values())]
     return {
-        "policy": ranked[-1] if ranked else len(policies) - 1,
+        "policy": (ranked or own)[-1],
         "id": [visible(p.id) for p in problems],
         "language": [p.language for p in problems],
         "title": [visible(_one_line(p.prompt))[:TITLE_CHARACTERS] for p in problems],

@@ -9,11 +9,13 @@ from typing import Any
 
 import jinja2
 
+from rewardranker.errors import UserError
 from rewardranker.files import read_text, write_text
 from rewardranker.report import charts, measures, plots
-from rewardranker.report.attempts import RunAttempts, read_attempts
+from rewardranker.report.attempts import CANDIDATES, PROBLEMS, RunAttempts, read_attempts
 from rewardranker.report.bundle import remove_other_bundles, shown_policies, visible, write_bundle
 from rewardranker.report.charts import interval_strip
+from rewardranker.report.comparison import Comparison, compare
 from rewardranker.report.runfiles import by_iteration, read_json
 from rewardranker.report.table import (
     COLUMNS,
@@ -32,12 +34,18 @@ VIEWS = {
     "iterations": "Iterations",
     "calibration": "Calibration",
     "hacking": "Reward hacking",
+    "compare": "Two runs",
 }
 """Part of the page (its template's name) -> what readers call it, in the order of the keys 1, 2, ..."""
 
 
-def write_report(run_dir: Path, neighbours: Sequence[Metrics] = ()) -> Path:
-    """Write the viewer of a run to `run_dir`/report and return the path of its index.html.
+def report_folder(run_dir: Path, other: Path | None = None) -> Path:
+    """Where the viewer of a run lies; beside it those that compare the run with another."""
+    return run_dir / ("report" if other is None else f"report-with-{other.resolve().name}")
+
+
+def write_report(run_dir: Path, neighbours: Sequence[Metrics] = (), *, other: Path | None = None) -> Path:
+    """Write the viewer of a run to `report_folder` and return the path of its index.html.
 
     It opens from disk and needs no network. Needs recipe.toml, environment.json, metrics.json and cost.json;
     every other part is left out, with a line saying so, when its file is not there. What candidates wrote is
@@ -48,16 +56,18 @@ def write_report(run_dir: Path, neighbours: Sequence[Metrics] = ()) -> Path:
         run_dir: a finished run.
         neighbours: metrics.json of other runs to show beside this one, each with a field "command" that
             says how to get it.
+        other: a run that was evaluated on the same problems, or some of them, to compare this one with.
 
     Raises:
-        UserError: one of the four files is missing or damaged.
+        UserError: one of the four files is missing or damaged, or there is nothing to compare.
     """
     metrics = read_json(run_dir / "metrics.json")
     recipe, environment = read_text(run_dir / "recipe.toml"), read_json(run_dir / "environment.json")
     cost = read_json(run_dir / "cost.json")
     run = read_attempts(run_dir, metrics["temperature"])
-    folder = run_dir / "report"
-    bundle = write_bundle(folder, run.problems, shown_policies(run)) if run else None
+    comparison = _comparison(run_dir, run, other) if other is not None else None
+    folder = report_folder(run_dir, other)
+    bundle = write_bundle(folder, run.problems, shown_policies(run, comparison), comparison) if run else None
     html = (
         _templates()
         .get_template("page.html")
@@ -79,6 +89,8 @@ def write_report(run_dir: Path, neighbours: Sequence[Metrics] = ()) -> Path:
             learning_charts=plots.learning_charts(run_dir),
             ppo=plots.ppo_stages(run_dir, metrics),
             iteration_charts=plots.iteration_charts(run_dir, metrics, run),
+            comparison=comparison,
+            same_systems=_same_systems(comparison) if comparison else [],
             hacking=_hacking(run) if run else None,
             kl={row["iteration"]: row["kl"] for row in metrics.get("ppo", [])},
             mined=by_iteration(run_dir, "mine", "summary.json"),
@@ -168,3 +180,34 @@ def _hacking(run: RunAttempts) -> dict[str, Any] | None:
         "length_chart": plots.length_chart(attempts, last["ranker"]),
         "failures": [(numbers[f.problem_id], f) for f in measures.sure_failures(attempts, last["ranker"])],
     }
+
+
+def _comparison(run_dir: Path, run: RunAttempts | None, other: Path) -> Comparison:
+    second = read_attempts(other, read_json(other / "metrics.json")["temperature"])
+    for path, attempts in ((run_dir, run), (other, second)):
+        if attempts is None:
+            raise UserError(
+                f"{path}: no candidates ({PROBLEMS} or {CANDIDATES} is absent), nothing to compare"
+            )
+    assert run is not None and second is not None
+    names = [path.resolve().name for path in (run_dir, other)]
+    if names[0] == names[1]:
+        names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in (run_dir, other)]
+    return compare(names[0], run, names[1], second)
+
+
+def _same_systems(comparison: Comparison) -> list[dict[str, Any]]:
+    """The systems that both runs have, with their strips, all on one axis."""
+    pairs = {x: comparison.pairs[x, x] for x in comparison.systems_a if x in comparison.systems_b}
+    bounds = [v for pair in pairs.values() for v in pair.ci95]
+    span = (min([-0.01, *bounds]), max([0.01, *bounds]))
+    return [
+        {
+            "name": x,
+            "a": float(comparison.systems_a[x].mean()),
+            "b": float(comparison.systems_b[x].mean()),
+            "pair": pair,
+            "strip": interval_strip(pair.ci95[0], pair.difference, pair.ci95[1], span=span),
+        }
+        for x, pair in pairs.items()
+    ]

@@ -14,17 +14,22 @@ _SERVED = {
 """Form of a path -> its media type: what lies in a report's folder, nothing else."""
 
 
-def report_server(run_dir: Path, port: int) -> ThreadingHTTPServer:
+def report_server(run_dir: Path, port: int, *, report: str = "report") -> ThreadingHTTPServer:
     """A server of `run_dir`'s viewer on 127.0.0.1, not yet serving; port 0 takes any that is free.
 
     It answers requests to 127.0.0.1 and localhost only, by their Host header: a page elsewhere whose name has
     been made to point here (DNS rebinding) gets nothing. Nor does a page elsewhere that asks this address, by
     the headers Origin and Sec-Fetch-Site, which browsers set; a link may be followed from anywhere.
 
+    Args:
+        run_dir: a run with a report.
+        port: where to listen.
+        report: the folder of `run_dir` in which the viewer lies.
+
     Raises:
         UserError: the run has no report, or the port is taken.
     """
-    folder = run_dir / "report"
+    folder = run_dir / report
     page = folder / "index.html"
     if not page.is_file():
         raise UserError(

@@ -42,11 +42,12 @@
 
   // ---- the address: #view, #problem/NUMBER, each with ?policy=..&filter=..&sort=..&q=.. ----
 
-  const state = { view: "", number: 0, policy: -1, filter: "all", sort: "run", q: "" };
+  const state = { view: "", number: 0, policy: -1, filter: "all", sort: "run", q: "", a: -1, b: -1, flips: "both" };
 
   function address(view, number) {
     const query = new URLSearchParams();
-    for (const key of ["policy", "filter", "sort", "q"]) query.set(key, state[key]);
+    const keys = view === "compare" ? ["a", "b", "flips"] : ["policy", "filter", "sort", "q"];
+    for (const key of keys) query.set(key, state[key]);
     return `#${view}${number === undefined ? "" : `/${number}`}?${query}`;
   }
 
@@ -54,8 +55,8 @@
     const [path, query] = location.hash.slice(1).split("?");
     const [view, number] = path.split("/");
     for (const [key, value] of new URLSearchParams(query)) {
-      if (key === "policy") state.policy = Number(value);
-      else if (["filter", "sort", "q"].includes(key)) state[key] = value;
+      if (["policy", "a", "b"].includes(key)) state[key] = Math.max(Math.trunc(Number(value)) || 0, -1);
+      else if (["filter", "sort", "q", "flips"].includes(key)) state[key] = value;
     }
     state.view = $(view)?.classList.contains("view") ? view : "summary";
     state.number = Number(number) || 0;
@@ -70,7 +71,7 @@
       else link.removeAttribute("aria-current");
     }
     for (const alert of document.querySelectorAll("[role=alert]")) alert.remove();
-    const draw = bundle && { problems: showProblems, problem: showProblem }[state.view];
+    const draw = bundle && { problems: showProblems, problem: showProblem, compare: showComparison }[state.view];
     const address = location.hash;
     try {
       if (draw) await draw(() => address === location.hash); // false once the reader has gone elsewhere
@@ -332,6 +333,49 @@
     return lines;
   }
 
+  // ---- view 6: two runs ----
+
+  let flipped = { rows: [], shown: 0 };
+
+  async function showComparison(current) {
+    if (!$("system-a")) return; // one run
+    const [index, both] = await Promise.all([load("index"), load("compare")]);
+    if (!current()) return;
+    for (const [place, side] of ["a", "b"].entries()) {
+      const select = $(`system-${side}`);
+      if (!select.length) select.append(...both[side].map((s, i) => el("option", { value: i }, s.name)));
+      select.value = both[side][state[side]] ? state[side] : both.start[place];
+    }
+    const [a, b] = [both.a[$("system-a").value], both.b[$("system-b").value]];
+    const [difference, low, high, better, worse] = both.pairs[$("system-a").value][$("system-b").value];
+    const points = (x) => (Math.abs(x) < 0.05 ? "0.0" : `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(1)}`);
+    $("difference").textContent =
+      `A − B: ${points(difference)} points (95 % interval ${points(low)} to ${points(high)}); ` +
+      `A is better on ${better.toLocaleString("en")} problems, B on ${worse.toLocaleString("en")}.`;
+    $("flips").value = state.flips;
+    const sign = { better: 1, worse: -1 }[state.flips];
+    const rows = both.problems
+      .map((number, i) => ({ number, a: a.values[i], b: b.values[i] }))
+      .filter((r) => r.a !== r.b && (!sign || Math.sign(r.a - r.b) === sign))
+      .sort((x, y) => Math.abs(y.a - y.b) - Math.abs(x.a - x.b) || x.number - y.number);
+    flipped = { index, rows, shown: 0 };
+    $("flip-rows").replaceChildren();
+    moreFlips();
+  }
+
+  function moreFlips() {
+    const { index, rows, shown } = flipped;
+    const percent = (x, y) => el("td", { className: x > y ? "good" : "bad" }, `${Math.round(100 * x)}`);
+    const next = rows.slice(shown, shown + BATCH);
+    $("flip-rows").append(
+      ...next.map((r) =>
+        el("tr", {}, el("th", { scope: "row" }, problemLink(index, r.number)), percent(r.a, r.b), percent(r.b, r.a)),
+      ),
+    );
+    flipped.shown = shown + next.length;
+    $("more-flips").hidden = flipped.shown >= rows.length;
+  }
+
   // ---- controls and keys ----
 
   /** Change part of the state, and the address with it. */
@@ -392,8 +436,12 @@
   for (const key of ["filter", "sort", "policy"]) {
     $(key)?.addEventListener("change", (e) => go({ [key]: key === "policy" ? Number(e.target.value) : e.target.value }));
   }
+  for (const [id, key] of [["system-a", "a"], ["system-b", "b"], ["flips", "flips"]]) {
+    $(id)?.addEventListener("change", (e) => go({ [key]: key === "flips" ? e.target.value : Number(e.target.value) }));
+  }
   $("q")?.addEventListener("input", (e) => go({ q: e.target.value }));
   $("more")?.addEventListener("click", moreRows);
+  $("more-flips")?.addEventListener("click", moreFlips);
   if ($("more")) new IntersectionObserver((seen) => seen[0].isIntersecting && moreRows()).observe($("more"));
   $("help").addEventListener("click", () => $("keys").showModal());
   window.addEventListener("hashchange", route);
