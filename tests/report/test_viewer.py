@@ -166,7 +166,8 @@ def test_keys(tab, page, run):
     assert tab.js("location.hash").startswith("#problems")
     tab.press("?")
     assert tab.js("document.getElementById('keys').open")
-    tab.js("document.getElementById('keys').close()")
+    tab.click("#keys button")
+    assert not tab.js("document.getElementById('keys').open")
     tab.press("/")
     tab.type("j2")  # letters, while typing
     assert tab.js("document.activeElement.value") == "j2"
@@ -192,6 +193,23 @@ def test_served_as_from_disk(tab, run_dir, page):
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_candidates_are_loaded_when_they_are_looked_at_and_rows_as_they_are_reached(tab, tmp_path):
+    page = write_report(make_run(tmp_path / "run", problems=450))
+    for chunk in page.parent.glob("data-*/chunk-*.js"):
+        chunk.rename(chunk.with_suffix(".away"))
+    tab.open(page.as_uri() + "#problems")  # without any candidate
+    assert "450 of 450" in tab.text("#count")
+    assert len(tab.texts("#problem-rows tr")) == 200
+    tab.choose("sort", "easy")
+    tab.js("document.querySelector('#problem-rows tr:last-child').scrollIntoView()")
+    tab.wait("document.querySelectorAll('#problem-rows tr').length === 400")
+    assert len(listed(tab)) == 450
+    for chunk in page.parent.glob("data-*/chunk-*.away"):
+        chunk.rename(chunk.with_suffix(".js"))
+    tab.click("#problem-rows tr:last-child a")
+    assert tab.texts("#problem .program")
 
 
 def test_a_missing_data_file_is_told(tab, page, run_dir, tmp_path):

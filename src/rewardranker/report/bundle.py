@@ -26,6 +26,7 @@ CHUNK_BYTES = 250_000
 TITLE_CHARACTERS = 160
 """Of a prompt, shown in the list of problems."""
 
+_ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 
 
@@ -36,8 +37,8 @@ def visible(text: str) -> str:
         >>> visible("a\\u202eb")
         'a⟨U+202E⟩b'
     """
-    if text.isascii() and text.isprintable():
-        return text
+    if text.isascii() and not _ASCII_CONTROL.search(text):
+        return text  # nearly all programs
     return "".join(
         c if c in "\n\t" or unicodedata.category(c) not in _UNSEEN else f"⟨U+{ord(c):04X}⟩" for c in text
     )
