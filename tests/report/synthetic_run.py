@@ -17,8 +17,10 @@ N = 10
 POLICIES = {"sft": 0.0, "sft-longer": 0.35, "aligned-1": 0.7, "aligned-2": 0.9}
 HOSTILE = (
     "</pre></script><script>document.title='hacked'</script>"
-    "<img src=x onerror=\"document.title='hacked'\"><svg onload=\"document.title='hacked'\">\u202e# evil"
+    "<img src=x onerror=\"document.title='hacked'\"><svg onload=\"document.title='hacked'\">"
+    "\u202e# evil\x00\x1b[31m"
 )
+LONG_LINE = "x" * 1_000_000
 _STEPS = ("keep the even values", "square each value", "drop values of at most 4", "sort in descending order")
 _LINES = (
     "    xs = [x for x in xs if x % 2 == 0]\n",
@@ -75,11 +77,18 @@ def _candidate(
     )
 
 
-def make_run(folder: Path, *, problems: int = 200, seed: int = 3, hostile: bool = False) -> Path:
-    """Write a whole run to `folder`; with `hostile`, problems and candidates carry HTML and scripts."""
+def make_run(
+    folder: Path, *, problems: int = 200, seed: int = 3, draws: int = 0, hostile: bool = False
+) -> Path:
+    """Write a whole run to `folder`; with `hostile`, problems and candidates carry HTML and scripts.
+
+    Runs of one `seed` have the same problems, and with other `draws` other candidates.
+    """
     rng = np.random.default_rng(seed)
     tasks = [_problem(i, rng) for i in range(problems)]
     skill = rng.normal(0.2, 2.2, problems)
+    if draws:
+        rng = np.random.default_rng([seed, draws])
     candidates: list[EvaluatedCandidate] = []
     scores: list[ScoredCandidate] = []
     for policy, shift in POLICIES.items():
@@ -103,6 +112,10 @@ def make_run(folder: Path, *, problems: int = 200, seed: int = 3, hostile: bool 
     if hostile:
         tasks = [replace(t, prompt=t.prompt + HOSTILE, tests=t.tests + HOSTILE) for t in tasks]
         candidates = [replace(c, text=c.text + HOSTILE, reason=HOSTILE, stderr=HOSTILE) for c in candidates]
+        candidates = [
+            replace(c, text=LONG_LINE + c.text) if c.index == 0 and c.problem_id == tasks[0].id else c
+            for c in candidates
+        ]
     write_table(folder / "problems" / "problems.parquet", Problem, tasks)
     write_table(folder / "evaluate" / "candidates.parquet", EvaluatedCandidate, candidates)
     write_table(folder / "evaluate" / "scores.parquet", ScoredCandidate, scores)
@@ -138,7 +151,9 @@ def make_run(folder: Path, *, problems: int = 200, seed: int = 3, hostile: bool 
 
 def _write_stages(folder: Path, rng: np.random.Generator) -> None:
     """What the training stages leave, and recipe, environment and cost."""
-    (folder / "recipe.toml").write_text('name = "micro"\nseed = 3\n\n[sft]\nepochs = 40\n')
+    (folder / "recipe.toml").write_text(
+        'name = "micro"\nseed = 3\n\n[sft]\nepochs = 40\n\n[ppo]\ncheck_problems = 64\n'
+    )
     environment = {"python": "3.11.9", "processor": "AMD EPYC", "cores": 2, "packages": {"torch": "2.13.0"}}
     write_json(folder / "environment.json", environment)
     for stage, epochs in (("0-sft", 40), ("0-sft-longer", 20), ("1-rft", 4)):

@@ -69,6 +69,26 @@ def test_points_lie_inside_the_picture(ys, band):
         assert 0 <= y <= HEIGHT
 
 
+def test_intervals_of_a_single_point_and_of_a_path_are_bars():
+    one = Series("s", [1], [0.5], "pass", band=[(0.4, 0.6)])
+    path = Series("s", [1.5, 0.5, 2.5], [0.5, 0.6, 0.7], "pass", band=[(0.4, 0.6)] * 3)
+    for series, is_path in ((one, False), (path, True)):
+        figure = parsed(line_chart("t", [series], x_label="x", y_label="y", path=is_path))
+        bars = [e for e in figure.iter("line") if e.get("class").startswith("whisker")]
+        assert len(bars) == len(series.x)
+        assert all(float(b.get("y1")) > float(b.get("y2")) for b in bars)
+        assert not list(figure.iter("polygon"))
+
+
+def test_an_axis_of_counts_has_no_halves_and_another_has():
+    def labels(xs):
+        chart = line_chart("t", [Series("s", xs, xs, "pass")], x_label="x", y_label="y")
+        return [t.text for t in parsed(chart).iter("text") if t.get("text-anchor") == "middle"]
+
+    assert labels([1, 2]) == ["1", "2", "x"]
+    assert "1.2" in labels([1.1, 1.9])
+
+
 def test_higher_values_are_drawn_higher():
     figure = parsed(line_chart("t", [Series("s", [0, 1], [0.1, 0.9], "pass")], x_label="x", y_label="y"))
     low, high = (float(c.get("cy")) for c in figure.iter("circle"))

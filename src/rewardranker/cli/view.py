@@ -8,20 +8,29 @@ import typer
 
 def view(
     run: Annotated[Path, typer.Argument(help="Run directory, for example runs/demo.")],
+    compare: Annotated[
+        Path | None,
+        typer.Option("--compare", metavar="OTHER", help="A run on the same problems to show beside it."),
+    ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any that is free.")] = 8000,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open it in a browser too.")] = False,
 ) -> None:
-    """Serve a run's report on this machine only, until interrupted.
+    """Serve a run's viewer on this machine only, until interrupted.
 
-    The page is one file: RUN/report/index.html can be opened without a server too.
+    RUN/report/index.html can be opened without a server too; what lies beside it belongs to it. With
+    --compare the viewer is written anew, to RUN/report-with-OTHER, and has a view of both runs: paired
+    differences with intervals, and the problems that flipped.
 
-    Example: rewardranker view runs/demo --port 8080
+    Example: rewardranker view runs/demo --compare runs/micro-2
     """
     import webbrowser
 
+    from rewardranker.report.page import report_folder, write_report
     from rewardranker.report.server import report_server
 
-    with report_server(run, port) as server:
+    if compare is not None:
+        typer.echo(f"{write_report(run, other=compare)}")
+    with report_server(run, port, report=report_folder(run, compare).name) as server:
         url = f"http://127.0.0.1:{server.server_address[1]}/"
         typer.echo(f"{url}  (Ctrl-C ends it)")
         if open_browser:

@@ -60,6 +60,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     percent: bool = False,
     diagonal: bool = False,
+    path: bool = False,
 ) -> Markup:
     """A figure with title, axes, lines with points, bands where given, and a legend of several lines.
 
@@ -68,6 +69,7 @@ def line_chart(
         y_range: of the y axis; from the data when None.
         percent: y values are shares, shown as percent.
         diagonal: draw y = x, on axes from 0 to 1.
+        path: points are joined in their order, x may go back; intervals are bars, not a band.
     """
     drawn = [s for s in series if any(y is not None for y in s.y)]
     xs = [x for s in drawn for x in s.x]
@@ -92,8 +94,9 @@ def line_chart(
         (x1, y1), (x2, _) = at(x_low, y), at(x_high, y)
         _add(svg, "line", "grid", x1=x1, y1=y1, x2=x2, y2=y1)
         _text(svg, shown(y), x1 - 6, y1 + 4, "end")
-    for x in sorted({*ticks(x_low, x_high), *([] if diagonal else [min(xs)])}):
-        if diagonal or x == int(x):
+    whole = not diagonal and all(x == int(x) for x in xs)  # counts of something, which has no halves
+    for x in sorted({*ticks(x_low, x_high), *([min(xs)] if whole else [])}):
+        if not whole or x == int(x):
             x1, y1 = at(x, y_low)
             _add(svg, "line", "tick", x1=x1, y1=y1, x2=x1, y2=y1 + 4)
             _text(svg, number(x), x1, y1 + 17, "middle")
@@ -105,7 +108,11 @@ def line_chart(
         (x1, y1), (x2, y2) = at(0, 0), at(1, 1)
         _add(svg, "line", "diagonal", x1=x1, y1=y1, x2=x2, y2=y2)
     for s in drawn:
-        if s.band:
+        if s.band and (path or len(s.x) == 1):
+            for x, pair in zip(s.x, s.band, strict=True):
+                (x1, y1), (_, y2) = at(x, pair[0]), at(x, pair[1])
+                _add(svg, "line", f"whisker {s.style}", x1=x1, y1=y1, x2=x1, y2=y2)
+        elif s.band:
             low = [at(x, pair[0]) for x, pair in zip(s.x, s.band, strict=True)]
             high = [at(x, pair[1]) for x, pair in zip(s.x, s.band, strict=True)]
             _add(svg, "polygon", f"band {s.style}", points=_path([*low, *reversed(high)]))

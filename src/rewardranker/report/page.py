@@ -1,24 +1,22 @@
-"""The report of a run: one HTML page that needs no network and runs no script."""
+"""The viewer of a run: a page with its tables and charts, and beside it the data of its problems."""
 
 import base64
 import hashlib
-import json
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
 
 from rewardranker.errors import UserError
-from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
-from rewardranker.files import atomic_path, read_text
-from rewardranker.problems.problem import Problem
-from rewardranker.report import charts
-from rewardranker.report.cases import choose_cases
-from rewardranker.report.charts import Series, interval_strip, line_chart
+from rewardranker.files import read_text, write_text
+from rewardranker.report import charts, measures, plots
+from rewardranker.report.attempts import CANDIDATES, PROBLEMS, RunAttempts, read_attempts
+from rewardranker.report.bundle import remove_other_bundles, shown_policies, visible, write_bundle
+from rewardranker.report.charts import interval_strip
+from rewardranker.report.comparison import Comparison, compare
+from rewardranker.report.runfiles import by_iteration, read_json
 from rewardranker.report.table import (
     COLUMNS,
     Metrics,
@@ -29,90 +27,104 @@ from rewardranker.report.table import (
     result_rows,
     system_name,
 )
-from rewardranker.tables import read_table
 
-CASES = 20
-"""Problems shown with their candidates."""
+VIEWS = {
+    "summary": "Summary",
+    "problems": "Problems",
+    "iterations": "Iterations",
+    "calibration": "Calibration",
+    "hacking": "Reward hacking",
+    "compare": "Two runs",
+}
+"""Part of the page (its template's name) -> what readers call it, in the order of the keys 1, 2, ..."""
 
 
-def write_report(run_dir: Path, neighbours: Sequence[Metrics] = ()) -> Path:
-    """Write `run_dir`/report/index.html from what the run left, and return its path.
+def report_folder(run_dir: Path, other: Path | None = None) -> Path:
+    """Where the viewer of a run lies; beside it those that compare the run with another."""
+    return run_dir / ("report" if other is None else f"report-with-{other.resolve().name}")
 
-    Needs recipe.toml, environment.json, metrics.json and cost.json; every other part of the page is left out,
-    with a line saying so, when its file is not there. What candidates wrote is untrusted: it is escaped, and
-    the page's Content-Security-Policy allows no script at all.
+
+def write_report(run_dir: Path, neighbours: Sequence[Metrics] = (), *, other: Path | None = None) -> Path:
+    """Write the viewer of a run to `report_folder` and return the path of its index.html.
+
+    It opens from disk and needs no network. Needs recipe.toml, environment.json, metrics.json and cost.json;
+    every other part is left out, with a line saying so, when its file is not there. What candidates wrote is
+    untrusted: it is escaped or set as text, and the page's Content-Security-Policy runs the page's own script
+    and what that loads, nothing else.
 
     Args:
         run_dir: a finished run.
         neighbours: metrics.json of other runs to show beside this one, each with a field "command" that
             says how to get it.
+        other: a run that was evaluated on the same problems, or some of them, to compare this one with.
 
     Raises:
-        UserError: one of the four files is missing or damaged.
+        UserError: one of the four files is missing or damaged, or there is nothing to compare.
     """
-    metrics = _json(run_dir / "metrics.json")
+    metrics = read_json(run_dir / "metrics.json")
+    recipe, environment = read_text(run_dir / "recipe.toml"), read_json(run_dir / "environment.json")
+    cost = read_json(run_dir / "cost.json")
+    run = read_attempts(run_dir, metrics["temperature"])
+    comparison = _comparison(run_dir, run, other) if other is not None else None
+    folder = report_folder(run_dir, other)
+    bundle = write_bundle(folder, run.problems, shown_policies(run, comparison), comparison) if run else None
+    html = (
+        _templates()
+        .get_template("page.html")
+        .render(
+            views=VIEWS,
+            bundle=bundle,
+            css=_template_text("viewer.css"),
+            js=_template_text("viewer.js"),
+            metrics=metrics,
+            headline=headline(metrics),
+            recipe=recipe,
+            environment=environment,
+            cost=cost,
+            tables=_tables(metrics),
+            differences=_differences(metrics),
+            rankers=_ranker_table(metrics),
+            curve_charts=plots.curve_charts(metrics),
+            calibration_charts=plots.calibration_charts(run),
+            learning_charts=plots.learning_charts(run_dir),
+            ppo=plots.ppo_stages(run_dir, metrics),
+            iteration_charts=plots.iteration_charts(run_dir, metrics, run),
+            comparison=comparison,
+            same_systems=_same_systems(comparison) if comparison else [],
+            hacking=_hacking(run) if run else None,
+            kl={row["iteration"]: row["kl"] for row in metrics.get("ppo", [])},
+            mined=by_iteration(run_dir, "mine", "summary.json"),
+            neighbours=[
+                {"metrics": n, "tables": _tables(n), "differences": _differences(n)} for n in neighbours
+            ],
+        )
+    )
+    path = folder / "index.html"
+    write_text(path, html)
+    remove_other_bundles(folder, bundle)
+    return path
+
+
+def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("rewardranker", "report"),
+        loader=jinja2.PackageLoader("rewardranker.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"code": visible, "points": points, "system": system_name, "number": charts.number}
-    css = (resources.files("rewardranker.report") / "page.css").read_text(encoding="utf-8")
-    html = environment.get_template("page.html").render(
-        css=Markup(css),
-        css_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        metrics=metrics,
-        headline=headline(metrics),
-        recipe=read_text(run_dir / "recipe.toml"),
-        environment=_json(run_dir / "environment.json"),
-        cost=_json(run_dir / "cost.json"),
-        tables=_tables(metrics),
-        differences=_differences(metrics),
-        rankers=_ranker_table(metrics),
-        curve_charts=_curve_charts(metrics),
-        calibration_charts=_calibration_charts(metrics),
-        learning_charts=_learning_charts(run_dir),
-        ppo=_ppo(run_dir, metrics),
-        mined=_by_iteration(run_dir, "mine", "summary.json"),
-        cases=_cases(run_dir, metrics),
-        neighbours=[{"metrics": n, "tables": _tables(n), "differences": _differences(n)} for n in neighbours],
-    )
-    path = run_dir / "report" / "index.html"
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
-    return path
+    environment.filters |= {
+        "sha256": lambda text: base64.b64encode(hashlib.sha256(text.encode()).digest()).decode(),
+        "code": visible,
+        "points": points,
+        "system": system_name,
+        "number": charts.number,
+    }
+    return environment
 
 
-def visible(text: str) -> str:
-    """`text` with control and direction-changing characters spelled out, so that code reads as it runs."""
-    return "".join(
-        c if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cf") else f"⟨U+{ord(c):04X}⟩" for c in text
-    )
-
-
-def _json(path: Path) -> Any:
-    if not path.exists():
-        raise UserError(
-            f"{path}: no such file; the report needs a finished run (`rewardranker run` goes on with it)"
-        )
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as e:
-        raise UserError(
-            f"{path}:{e.lineno}: not JSON ({e.msg}); remove it and run `rewardranker run` again"
-        ) from e
-
-
-def _by_iteration(run_dir: Path, stage: str, file: str) -> dict[int, Any]:
-    """Content of <i>-<stage>/<file> by i, for those that are there."""
-    found = {}
-    for path in run_dir.glob(f"*-{stage}/{file}"):
-        number = path.parent.name.partition("-")[0]
-        if number.isdigit():
-            found[int(number)] = _json(path)
-    return dict(sorted(found.items()))
+def _template_text(name: str) -> str:
+    return (resources.files("rewardranker.report") / "templates" / name).read_text(encoding="utf-8")
 
 
 def _tables(metrics: Metrics) -> list[dict[str, Any]]:
@@ -147,139 +159,55 @@ def _ranker_table(metrics: Metrics) -> list[dict[str, Any]]:
     return [{**r, "best_of_n": value[r["policy"], r["iteration"]]} for r in metrics["ranker"]]
 
 
-_SELECTOR_NAMES = {"oracle": "pass@k", "logprob": "log-prob", "majority": "majority"}
-
-
-def _series(curve: Mapping[str, Any], name: str, style: str) -> Series:
-    return Series(name, curve["k"], curve["value"], style, band=curve["ci95"])
-
-
-def _curve_charts(metrics: Metrics) -> list[Markup]:
-    """Best-of-k across policies, pass@k across policies, and every selector within each policy."""
-    curves = metrics["curves"]
-    if not curves or max(len(c["k"]) for c in curves) < 2:
-        return []
-    bounds = [v for c in curves for pair in c["ci95"] for v in pair]
-    y_range = (max(0.0, min(bounds) - 0.02), min(1.0, max(bounds) + 0.02))
-    policies = list(dict.fromkeys(c["policy"] for c in curves))
-    axes: dict[str, Any] = {"x_label": "candidates k", "percent": True, "y_range": y_range}
-
-    def across(selector: str) -> list[Series]:
-        newest = {c["policy"]: c for c in curves if c["selector"] == selector}  # the last ranker of each wins
-        return [
-            _series(
-                curve,
-                f"{p}, ranker {curve['ranker']}" if curve["ranker"] else p,
-                f"policy-{policies.index(p)}",
+def _hacking(run: RunAttempts) -> dict[str, Any] | None:
+    """What the newest ranker is wrong about, over the last policy that it scored; None without a ranker."""
+    claims: list[dict[str, Any]] = []
+    for number, (policy, attempts) in enumerate(run.policies.items()):
+        ranker = max((a.newest or 0 for a in attempts.values()), default=0)
+        if ranker:
+            stated, true = measures.stated_and_true(measures.ranked(attempts, ranker), ranker)
+            claims.append(
+                {"policy": policy, "number": number, "ranker": ranker, "stated": stated, "true": true}
             )
-            for p, curve in newest.items()
-        ]
+    if not claims:
+        return None
+    last = claims[-1]
+    attempts = run.policies[last["policy"]]
+    numbers = {p.id: i for i, p in enumerate(run.problems)}
+    return {
+        "claims": claims,
+        "last": last,
+        "length_chart": plots.length_chart(attempts, last["ranker"]),
+        "failures": [(numbers[f.problem_id], f) for f in measures.sure_failures(attempts, last["ranker"])],
+    }
 
-    drawn = []
-    if ranked := across("ranker"):
-        drawn.append(line_chart("Best of k by the newest ranker", ranked, y_label="solved, %", **axes))
-    drawn.append(line_chart("pass@k, the ceiling of any pick", across("oracle"), y_label="solved, %", **axes))
-    for policy in policies:
-        series = [
-            _series(
-                c,
-                _SELECTOR_NAMES.get(c["selector"], f"ranker {c['ranker']}"),
-                f"ranker-{c['ranker']}" if c["selector"] == "ranker" else c["selector"],
+
+def _comparison(run_dir: Path, run: RunAttempts | None, other: Path) -> Comparison:
+    second = read_attempts(other, read_json(other / "metrics.json")["temperature"])
+    for path, attempts in ((run_dir, run), (other, second)):
+        if attempts is None:
+            raise UserError(
+                f"{path}: no candidates ({PROBLEMS} or {CANDIDATES} is absent), nothing to compare"
             )
-            for c in curves
-            if c["policy"] == policy
-        ]
-        drawn.append(line_chart(f"Best of k over {policy}", series, y_label="solved, %", **axes))
-    return drawn
+    assert run is not None and second is not None
+    names = [path.resolve().name for path in (run_dir, other)]
+    if names[0] == names[1]:
+        names = [f"{path.resolve().parent.name}/{path.resolve().name}" for path in (run_dir, other)]
+    return compare(names[0], run, names[1], second)
 
 
-def _calibration_charts(metrics: Metrics) -> list[Markup]:
-    """A reliability diagram a policy, with every ranker that scored it."""
-    drawn = []
-    for policy in dict.fromkeys(r["policy"] for r in metrics["ranker"]):
-        series = [
-            Series(
-                f"ranker {r['iteration']}",
-                [b["probability"] for b in r["reliability"]],
-                [b["frequency"] for b in r["reliability"]],
-                f"ranker-{r['iteration']}",
-                notes=[f"{b['count']:,} candidates" for b in r["reliability"]],
-            )
-            for r in metrics["ranker"]
-            if r["policy"] == policy
-        ]
-        drawn.append(
-            line_chart(
-                f"Reliability over {policy}",
-                series,
-                x_label="probability",
-                y_label="share correct",
-                diagonal=True,
-            )
-        )
-    return drawn
-
-
-_LEARNING = {"sft": "SFT", "sft-longer": "Longer SFT", "rft": "RFT"}
-
-
-def _learning_charts(run_dir: Path) -> list[Markup]:
-    """Loss by epoch of every supervised stage."""
-    drawn = []
-    for stage, name in _LEARNING.items():
-        for iteration, history in _by_iteration(run_dir, stage, "history.json").items():
-            epochs = [row["epoch"] for row in history]
-            series = [Series("training", epochs, [row["loss"] for row in history], "training")]
-            if any("validation_loss" in row for row in history):
-                held_out = [row.get("validation_loss") for row in history]
-                series.append(Series("held out", epochs, held_out, "validation"))
-            title = f"{name} {iteration}" if iteration else name
-            drawn.append(line_chart(title, series, x_label="epoch", y_label="loss, nats a token"))
-    return drawn
-
-
-def _ppo(run_dir: Path, metrics: Metrics) -> list[dict[str, Any]]:
-    """Charts of every PPO stage: the ranker's score beside the true pass rate, and the KL."""
-    summaries = {row["iteration"]: row for row in metrics.get("ppo", [])}
+def _same_systems(comparison: Comparison) -> list[dict[str, Any]]:
+    """The systems that both runs have, with their strips, all on one axis."""
+    pairs = {x: comparison.pairs[x, x] for x in comparison.systems_a if x in comparison.systems_b}
+    bounds = [v for pair in pairs.values() for v in pair.ci95]
+    span = (min([-0.01, *bounds]), max([0.01, *bounds]))
     return [
         {
-            "iteration": iteration,
-            "summary": summaries.get(iteration),
-            "charts": [
-                _round_chart(history, "score", "Ranker's score", "mean raw score"),
-                _round_chart(history, "pass", "True pass rate", "development problems solved, %"),
-                _round_chart(history, "kl", "KL to the starting policy", "nats a completion"),
-            ],
+            "name": x,
+            "a": float(comparison.systems_a[x].mean()),
+            "b": float(comparison.systems_b[x].mean()),
+            "pair": pair,
+            "strip": interval_strip(pair.ci95[0], pair.difference, pair.ci95[1], span=span),
         }
-        for iteration, history in _by_iteration(run_dir, "ppo", "history.json").items()
+        for x, pair in pairs.items()
     ]
-
-
-def _round_chart(history: Sequence[Mapping[str, Any]], field: str, title: str, y_label: str) -> Markup:
-    """One column of a PPO stage's history by round; nothing when it was never measured."""
-    values = [row.get(field) for row in history]
-    if all(v is None for v in values):
-        return Markup("")
-    series = [Series(title, [row["round"] for row in history], values, field)]
-    return line_chart(title, series, x_label="round", y_label=y_label, percent=field == "pass")
-
-
-def _cases(run_dir: Path, metrics: Metrics) -> dict[str, Any] | None:
-    """Problems with their candidates; None when the run has not kept them."""
-    files = [run_dir / "problems" / "problems.parquet", run_dir / "evaluate" / "candidates.parquet"]
-    if not all(path.exists() for path in files):
-        return None
-    candidates = read_table(files[1], EvaluatedCandidate)
-    scores_file = run_dir / "evaluate" / "scores.parquet"
-    scores = read_table(scores_file, ScoredCandidate) if scores_file.exists() else []
-    policy = metrics["ranker"][-1]["policy"] if metrics["ranker"] else candidates[-1].policy
-    kinds = choose_cases(
-        read_table(files[0], Problem),
-        candidates,
-        scores,
-        policy=policy,
-        temperature=metrics["temperature"],
-        count=CASES,
-        seed=metrics.get("seed", 0),
-    )
-    return {"policy": policy, "kinds": kinds}
