@@ -2,7 +2,8 @@
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,9 @@ from rewardranker.errors import UserError
 from rewardranker.files import atomic_path
 
 Row = TypeVar("Row")
+
+_BATCH = 1000
+"""Rows that `parquet_rows` holds."""
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -45,19 +49,58 @@ def write_table(path: Path, row_type: type[Row], rows: Sequence[Row]) -> None:
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd")
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:  # pq.read_table would also make columns of folders called a=b
+            yield file
+    except pa.ArrowInvalid as e:
+        raise UserError(f"{path}: not a Parquet file ({e})") from e
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
+
+
 def read_parquet(path: Path) -> pa.Table:
     """Any Parquet file as an Arrow table.
 
     Raises:
         UserError: the file is missing, unreadable or not Parquet.
     """
-    try:
-        with pq.ParquetFile(path) as file:  # pq.read_table would also make columns of folders called a=b
-            return file.read()
-    except pa.ArrowInvalid as e:
-        raise UserError(f"{path}: not a Parquet file ({e})") from e
-    except OSError as e:
-        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
+    with _opened(path) as file:
+        return file.read()
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """The names of the columns of any Parquet file.
+
+    Raises:
+        UserError: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        names: list[str] = file.schema_arrow.names
+        return names
+
+
+def count_parquet(path: Path) -> int:
+    """How many rows any Parquet file has.
+
+    Raises:
+        UserError: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        n: int = file.metadata.num_rows
+        return n
+
+
+def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of any Parquet file, of which a thousand are held at a time.
+
+    Raises:
+        UserError: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        for batch in file.iter_batches(_BATCH):
+            yield from batch.to_pylist()
 
 
 def read_table(path: Path, row_type: type[Row]) -> list[Row]:
