@@ -46,7 +46,7 @@ def read_completions(path: Path, problems: Sequence[Problem]) -> list[dict[str, 
     Raises:
         UserError: a row lacks a field or names a problem that isn't among `problems`; names file and line.
     """
-    return [row for _, row in _rows(path, problems)]
+    return [row for _, row in candidate_rows(path, problems)]
 
 
 def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandidate]:
@@ -56,7 +56,7 @@ def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandi
         UserError: as `read_completions`, or a row carries no verdict or a field of the wrong kind.
     """
     executed = []
-    for where, row in _rows(path, problems):
+    for where, row in candidate_rows(path, problems):
         if "strict_status" not in row:
             raise UserError(f"{where}: no verdict; run it first: rewardranker execute {path} -o OUT")
         # A table has a column for what some of its rows lack.
@@ -66,8 +66,12 @@ def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandi
     return executed
 
 
-def _rows(path: Path, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file and line, row) of each row, with "problem_id" and "text" whatever they were called."""
+def candidate_rows(path: Path, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and line, row) of each row, with "problem_id" and "text" whatever they were called.
+
+    Raises:
+        UserError: as `read_completions`.
+    """
     ids = {p.id for p in problems}
     empty = True
     for where, row in read_rows(path):

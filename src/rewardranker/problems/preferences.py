@@ -81,6 +81,38 @@ class Labelled(_Answered):
     completion_source: str | None = None
 
 
+class GroupRow(Record):
+    """A `PreferenceGroup` as a line of JSON."""
+
+    problem_id: str
+    prompt: str
+    chosen: list[str]
+    rejected: list[str]
+    chosen_sources: list[str]
+    rejected_sources: list[str]
+    source: str
+    weight: float
+
+    @model_validator(mode="after")
+    def _sourced(self) -> "GroupRow":
+        if len(self.chosen) != len(self.chosen_sources) or len(self.rejected) != len(self.rejected_sources):
+            raise ValueError("every program needs its source")
+        return self
+
+    def group(self) -> PreferenceGroup:
+        """The row as a group."""
+        return PreferenceGroup(
+            problem_id=self.problem_id,
+            prompt=self.prompt,
+            chosen=tuple(self.chosen),
+            rejected=tuple(self.rejected),
+            chosen_sources=tuple(self.chosen_sources),
+            rejected_sources=tuple(self.rejected_sources),
+            source=self.source,
+            weight=self.weight,
+        )
+
+
 class Executed(Record):
     """A row of an exported table of candidates, which has their prompts."""
 
@@ -130,12 +162,9 @@ def load_preferences(path: Path | str, language: str | None = None) -> list[Pref
     if "buggy_code" in first:
         return read_debugbench(path, language)
     every = itertools.chain([(where, first)], rows)
-    if "chosen" in first:
-        return _grouped(every, path.name)
-    if {"completion", "label"} <= first.keys():
-        return _of_labels(every, path)
-    if {"prompt", "text", "strict_status"} <= first.keys():
-        return _of_candidates(every, path)
+    for fields, grouped in _FORMATS:
+        if fields <= first.keys():
+            return grouped(every, path)
     hint = "; candidates need their problems, see rewardranker mine" if "strict_status" in first else ""
     raise UserError(
         f"{where}: not a known format of preferences (its fields: {', '.join(first)}{hint}). Known: "
@@ -146,8 +175,8 @@ def load_preferences(path: Path | str, language: str | None = None) -> list[Pref
 
 def _exported(folder: Path) -> Path | None:
     """The file to learn from in a folder that `rewardranker export` wrote: the one that says most."""
-    names = ("groups/train.parquet", "preference/train.jsonl")
-    names += ("unpaired-preference/train.jsonl", "candidates/train.parquet")
+    forms = ("groups", "preference", "unpaired-preference", "candidates")
+    names = (f"{form}/train.{suffix}" for form in forms for suffix in ("parquet", "jsonl"))
     return next((file for name in names if (file := folder / name).is_file()), None)
 
 
@@ -198,7 +227,12 @@ def _two_sided(
     return groups
 
 
-def _grouped(rows: Iterable[tuple[str, dict[str, Any]]], name: str) -> list[PreferenceGroup]:
+def _of_groups(rows: Iterable[tuple[str, dict[str, Any]]], path: Path) -> list[PreferenceGroup]:
+    return [validate(GroupRow, row, where).group() for where, row in rows]
+
+
+def _of_pairs(rows: Iterable[tuple[str, dict[str, Any]]], path: Path) -> list[PreferenceGroup]:
+    name = path.name
     groups: dict[tuple[str, str], _Group] = {}
     for where, row in rows:
         pair = validate(Pair, row, where)
@@ -228,24 +262,39 @@ def _grouped(rows: Iterable[tuple[str, dict[str, Any]]], name: str) -> list[Pref
     ]
 
 
+_FORMATS = (
+    ({"chosen_sources"}, _of_groups),
+    ({"chosen"}, _of_pairs),
+    ({"completion", "label"}, _of_labels),
+    ({"prompt", "text", "strict_status"}, _of_candidates),
+)
+"""What the fields of the first row say a file is."""
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def pair_rows(group: PreferenceGroup) -> Iterator[dict[str, Any]]:
-    """Every (chosen, rejected) pair of a group as a row of TRL's preference format, with further fields."""
-    for chosen, chosen_source in zip(group.chosen, group.chosen_sources, strict=True):
-        for rejected, rejected_source in zip(group.rejected, group.rejected_sources, strict=True):
-            yield {
-                "prompt": group.prompt,
-                "chosen": chosen,
-                "rejected": rejected,
-                "problem_id": group.problem_id,
-                "chosen_source": chosen_source,
-                "rejected_source": rejected_source,
-                "source": group.source,
-                "weight": group.weight,
-            }
+def pair_rows(group: PreferenceGroup, pairs: Iterable[int] | None = None) -> Iterator[dict[str, Any]]:
+    """(chosen, rejected) pairs of a group as rows of TRL's preference format, with further fields.
+
+    Args:
+        group: the group.
+        pairs: their numbers, which count the rejected programs of the first chosen one, then those of the
+            second, ...; None: all.
+    """
+    n = len(group.rejected)
+    for right, wrong in (divmod(k, n) for k in (range(len(group.chosen) * n) if pairs is None else pairs)):
+        yield {
+            "prompt": group.prompt,
+            "chosen": group.chosen[right],
+            "rejected": group.rejected[wrong],
+            "problem_id": group.problem_id,
+            "chosen_source": group.chosen_sources[right],
+            "rejected_source": group.rejected_sources[wrong],
+            "source": group.source,
+            "weight": group.weight,
+        }
 
 
 def write_preferences(path: Path, groups: Iterable[PreferenceGroup]) -> None:
