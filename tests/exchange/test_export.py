@@ -330,6 +330,18 @@ def test_each_form_alone_can_be_learnt_from(tables: tuple[Path, Path], tmp_path:
         assert found == expected
 
 
+def test_splits_for_choices_and_claims_are_not_learnt_from_by_accident(
+    tables: tuple[Path, Path], tmp_path: Path
+) -> None:
+    candidates, problems = tables
+    write_table(candidates, ExecutedCandidate, [c for c in SAMPLED if c.problem_id in ("dev", "test")])
+    export(candidates, tmp_path / "out", problems=problems)
+    with pytest.raises(UserError, match=r"out: nothing in this data set is of the split train"):
+        load_preferences(tmp_path / "out")
+    (group,) = load_preferences(tmp_path / "out" / "groups" / "test.parquet")
+    assert group.problem_id == "test"
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -363,6 +375,7 @@ def test_what_is_no_source_is_told_what_to_do(tmp_path: Path) -> None:
     sampled = {k: v for k, v in executed.items() if k != "strict_status"} | {"n_tokens": 1}
     write_jsonl(tmp_path / "sampled.jsonl", [sampled])
     write_jsonl(tmp_path / "pairs.jsonl", [{"prompt": "p", "chosen": "a", "rejected": "b"}])
+    (tmp_path / "empty").mkdir()
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.toml").write_text(to_toml(load_recipe("tiny")))
     for words, message in (
@@ -370,6 +383,7 @@ def test_what_is_no_source_is_told_what_to_do(tmp_path: Path) -> None:
         (["sampled.jsonl"], "sampled.jsonl:1: no verdict; run it first: rewardranker execute"),
         (["none.jsonl"], "none.jsonl: cannot read it"),
         (["run"], "nothing sampled in this run yet"),
+        (["empty"], "empty: no file of DebugBench in it .*; nor is it a run directory"),
         (["pairs.jsonl", Form.CANDIDATES], "holds groups, no candidates"),
     ):
         with pytest.raises(UserError, match=message):

@@ -57,7 +57,12 @@ def open_source(path: Path, problems: Path | None) -> Source:
             return Source(path.name, known, (path,), (), _EXECUTED)
         if {"text", "n_tokens"} <= first.keys() or "task_id" in first:
             raise UserError(f"{where}: no verdict; run it first: rewardranker execute {path} -o OUT")
-    return Source(path.name, known, (), tuple(load_preferences(path)), _READY_MADE)
+    try:
+        groups = load_preferences(path)
+    except UserError as e:
+        hint = "; nor is it a run directory, which has a recipe.toml" if path.is_dir() else ""
+        raise UserError(f"{e}{hint}") from e
+    return Source(path.name, known, (), tuple(groups), _READY_MADE)
 
 
 def _run(path: Path) -> Source:

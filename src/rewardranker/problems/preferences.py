@@ -176,8 +176,14 @@ def load_preferences(path: Path | str, language: str | None = None) -> list[Pref
 def _exported(folder: Path) -> Path | None:
     """The file to learn from in a folder that `rewardranker export` wrote: the one that says most."""
     forms = ("groups", "preference", "unpaired-preference", "candidates")
-    names = (f"{form}/train.{suffix}" for form in forms for suffix in ("parquet", "jsonl"))
-    return next((file for name in names if (file := folder / name).is_file()), None)
+    files = [file for form in forms for file in sorted((folder / form).glob("*.*"))]
+    training = [file for file in files if file.stem == "train"]
+    if files and not training:
+        raise UserError(
+            f"{folder}: nothing in this data set is of the split train, so it is for choices and claims; to "
+            f"learn from it nevertheless, give one of its files, such as {files[0]}"
+        )
+    return training[0] if training else None
 
 
 def _of_labels(rows: Iterable[tuple[str, dict[str, Any]]], path: Path) -> list[PreferenceGroup]:
