@@ -136,13 +136,21 @@ def test_candidates_keep_all_their_fields_and_are_read_back(
 
 def test_rows_of_execute_and_rank_keep_their_score_and_what_they_lack_is_null(tmp_path: Path) -> None:
     rows = [
-        {"problem_id": "p", "text": "x", "strict_status": "passed", "score": 0.5, "rank": 1, "program": "x"}
+        {
+            "problem_id": "p",
+            "text": "x",
+            "strict_status": "passed",
+            "score": 0.5,
+            "probability": 0.75,
+            "rank": 1,
+            "program": "x",
+        }
     ]
     write_jsonl(tmp_path / "x.jsonl.gz", rows)
     write_jsonl(tmp_path / "p.jsonl", [{"id": "p", "prompt": "def", "tests": ""}])
     export(tmp_path / "x.jsonl.gz", tmp_path / "out", problems=tmp_path / "p.jsonl")
     (row,) = parquet_rows(tmp_path / "out" / "candidates" / "train.parquet")
-    assert (row["score"], row["logprob_sum"], row["policy"]) == (0.5, None, None)
+    assert [row[name] for name in ("score", "probability", "policy", "n_tokens")] == [0.5, 0.75, None, None]
     assert not (tmp_path / "out" / "preference").exists()  # nothing wrong is known
 
 

@@ -27,7 +27,7 @@ _ABOUT = {
     Form.CANDIDATES: (
         "one sampled program a row, with its verdict (`strict_status`, `status`, `reason`), who sampled it "
         "(`policy`, `index`), its log-probability (`logprob_sum`, nats, over `n_tokens`) and a ranker's "
-        "`score`, null where not known"
+        "`score` and `probability`, null where not known"
     ),
 }
 _SIZES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}

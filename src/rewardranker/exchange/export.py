@@ -41,6 +41,7 @@ class _Row(Record):
     n_tokens: int | None = None
     finish_reason: FinishReason | None = None
     score: float | None = None
+    probability: float | None = None
 
 
 Format: TypeAlias = Literal["parquet", "jsonl"]

@@ -88,6 +88,8 @@ class SharedCandidate:
     reason: str
     score: float | None
     """A ranker's; comparable among candidates of one problem and one ranker only."""
+    probability: float | None
+    """The same ranker's calibrated chance that the program is right."""
     ranker: str | None
 
 
