@@ -1,4 +1,5 @@
 import json
+import math
 import os
 import subprocess
 from collections import Counter
@@ -377,6 +378,37 @@ def test_errors_name_file_and_line_and_leave_nothing(tmp_path: Path, row: object
     assert {p.name for p in tmp_path.iterdir()} == {"x.jsonl", "p.jsonl"}
 
 
+def test_scores_that_are_no_numbers_are_unknown(tmp_path: Path) -> None:
+    row = {
+        "problem_id": "p",
+        "text": "x",
+        "strict_status": "failed",
+        "score": -math.inf,
+        "logprob_sum": math.nan,
+    }
+    write_jsonl(tmp_path / "x.jsonl", [row])
+    write_jsonl(tmp_path / "p.jsonl", [{"id": "p", "prompt": "def", "tests": ""}])
+    export(tmp_path / "x.jsonl", tmp_path / "out", problems=tmp_path / "p.jsonl", file_format="jsonl")
+    (found,) = rows_of(tmp_path / "out" / "candidates" / "train.jsonl")
+    assert (found["score"], found["logprob_sum"]) == (None, None)
+
+
+def test_groups_must_be_of_the_problems_that_are_given(tmp_path: Path) -> None:
+    one = PreferenceGroup("p", "def", ("a",), ("b",), ("s",), ("s",), "x")
+    for prompt, groups, message in (
+        ("def", [one, replace(one, problem_id="q")], "problem 'q' is not in the problems file"),
+        ("other", [one], "problem 'p' has two prompts"),
+        (None, [one, replace(one, prompt="other")], "problem 'p' has two prompts"),
+    ):
+        write_table(tmp_path / "g.parquet", PreferenceGroup, groups)
+        if prompt is not None:
+            write_jsonl(tmp_path / "p.jsonl", [{"id": "p", "prompt": prompt, "tests": ""}])
+        with pytest.raises(UserError, match=message):
+            export(
+                tmp_path / "g.parquet", tmp_path / "out", problems=tmp_path / "p.jsonl" if prompt else None
+            )
+
+
 def test_what_is_no_source_is_told_what_to_do(tmp_path: Path) -> None:
     executed = {"problem_id": "p", "text": "x", "strict_status": "passed"}
     write_jsonl(tmp_path / "executed.jsonl", [executed])
@@ -418,7 +450,7 @@ def test_datasets_and_trl_take_the_folder(
     command = [PEER / "bin" / "python", Path(__file__).with_name("accept.py"), folder, work]
     done = subprocess.run(command, env=environ, cwd=work, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
-    found = json.loads(done.stdout.splitrows_of()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
     for (form, split), n in contents.rows.items():
         columns, rows, first = found[form][split]
         assert rows == n

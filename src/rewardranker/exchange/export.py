@@ -168,7 +168,7 @@ class _Export:
                     if known.passed and known.failed
                 ]
         for group in self.source.groups:
-            if self._exported(group.problem_id, group.prompt):
+            if self._exported(group.problem_id, self._prompt(group)):
                 groups.append(group)
                 for text, source in zip(group.chosen, group.chosen_sources, strict=True):
                     self.known[group.problem_id].add(text, "passed", source)
@@ -178,6 +178,22 @@ class _Export:
                 self.contents.left_out_groups += group.problem_id in self.contents.left_out_problems
         self._groups(groups)
         self._programs()
+
+    def _prompt(self, group: PreferenceGroup) -> str:
+        """The group's prompt, which must be that of its problem."""
+        problem = self.source.problems.get(group.problem_id)
+        if problem is None and self.source.problems:
+            raise UserError(
+                f"{self.source.name}: problem {group.problem_id!r} is not in the problems file, so "
+                "nobody can say whether it may be trained on"
+            )
+        prompt = problem.prompt if problem else self.prompts.get(group.problem_id, group.prompt)
+        if prompt != group.prompt:
+            raise UserError(
+                f"{self.source.name}: problem {group.problem_id!r} has two prompts; give problems "
+                "that differ ids that differ"
+            )
+        return prompt
 
     def _candidates(self, table: Path) -> None:
         """Write the candidates of one table, and take up what is known of their programs."""
@@ -202,17 +218,17 @@ class _Export:
             (row.policy or "", row.problem_id, -1 if row.index is None else row.index)
         )
         score, ranker = found or (row.score, None)
-        if score is not None and not isfinite(score):  # what does not fit the ranker's context has none
-            score, ranker = None, None
-        return SharedCandidate(
-            language=problem.language,
-            prompt=problem.prompt,
-            score=score,
-            ranker=ranker,
-            status=row.status or row.strict_status,
-            reason=row.reason or "",
-            **row.model_dump(exclude={"score", "status", "reason"}),
-        )
+        about = row.model_dump() | {
+            "language": problem.language,
+            "prompt": problem.prompt,
+            "score": score,
+            "ranker": ranker,
+            "status": row.status or row.strict_status,
+            "reason": row.reason or "",
+        }
+        # JSON has no infinity: the score of what does not fit the ranker's context.
+        unknown = {k: None for k, v in about.items() if isinstance(v, float) and not isfinite(v)}
+        return SharedCandidate(**about | unknown)
 
     def _exported(self, problem_id: str, prompt: str) -> bool:
         """Whether this problem goes into the data set; takes it up when it is met first."""
