@@ -26,6 +26,14 @@ def test_the_examples_of_a_page_work_as_written(
     run_examples(page)
 
 
+def test_the_page_on_sharing_data_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = "how-to/share-data.md"
+    write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_commands(page)
+    run_examples(page)
+
+
 @pytest.mark.parametrize("page", ["how-to/execute.md", "how-to/remote-sandbox.md"])
 def test_the_commands_of_a_page_do_what_its_examples_show(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None

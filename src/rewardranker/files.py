@@ -81,13 +81,32 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: not a readable text file ({e})") from e
 
 
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a file, one after the other, unpacked when its name ends in .gz.
+
+    Raises:
+        UserError: as `read_text`, when the fault is reached.
+    """
+    try:
+        with (
+            gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
+            if path.suffix == ".gz"
+            else path.open(encoding="utf-8-sig", newline="\n")
+        ) as lines:
+            yield from lines
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
+    except (UnicodeDecodeError, EOFError, zlib.error) as e:
+        raise UserError(f"{path}: not a readable text file ({e})") from e
+
+
 def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield (line number from 1, object) for each line that isn't blank.
 
     Raises:
         UserError: at the first line that isn't a JSON object, naming file and line.
     """
-    for number, line in enumerate(read_text(path).split("\n"), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if not line.strip():
             continue
         try:

@@ -12,12 +12,9 @@ from random import Random
 from typing import Literal, TypeAlias
 
 from rewardranker.problems.candidate import ExecutedCandidate
-from rewardranker.problems.preference import PreferenceGroup
+from rewardranker.problems.preference import WRONG, KnownPrograms, PreferenceGroup
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Mining, Variant
-
-_WRONG = ("failed", "syntax_error", "timeout")
-"""Verdicts that say so; of "unavailable" and "error" nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +37,6 @@ class MinedProgram:
 
 
 @dataclass(frozen=True, slots=True)
-class _Programs:
-    """The distinct programs of one problem that are known so far."""
-
-    passed: dict[str, str]
-    """Program -> where it came from."""
-    failed: dict[str, str]
-
-    def __contains__(self, text: object) -> bool:
-        return text in self.passed or text in self.failed
-
-
-@dataclass(frozen=True, slots=True)
 class _Scored:
     candidate: ExecutedCandidate
     score: float
@@ -67,7 +52,7 @@ def solved_and_failed(candidates: Iterable[ExecutedCandidate]) -> set[str]:
     for c in candidates:
         if c.passed:
             passed.add(c.problem_id)
-        elif c.strict_status in _WRONG:
+        elif c.strict_status in WRONG:
             failed.add(c.problem_id)
     return passed & failed
 
@@ -81,7 +66,7 @@ def initial_groups(
     """
     known = _known(problems, candidates)
     return [
-        _group(p, known[p.id].passed, known[p.id].failed, "initial")
+        known[p.id].group(p.id, p.prompt, "initial")
         for p in problems
         if known[p.id].passed and known[p.id].failed
     ]
@@ -173,19 +158,15 @@ def _is_hard(scored: _Scored, of_problem: Sequence[_Scored], config: Mining) -> 
     return bool(passing) and scored.score >= min(passing)
 
 
-def _known(problems: Iterable[Problem], candidates: Iterable[ExecutedCandidate]) -> Mapping[str, _Programs]:
-    known: dict[str, _Programs] = defaultdict(lambda: _Programs({}, {}))
+def _known(
+    problems: Iterable[Problem], candidates: Iterable[ExecutedCandidate]
+) -> Mapping[str, KnownPrograms]:
+    known: dict[str, KnownPrograms] = defaultdict(KnownPrograms)
     for problem in problems:
         if problem.reference is not None:
-            known[problem.id].passed[problem.reference] = "reference"
+            known[problem.id].add(problem.reference, "passed", "reference")
     for c in candidates:
-        if c.passed:
-            known[c.problem_id].passed.setdefault(c.text, c.policy)
-        elif c.strict_status in _WRONG:
-            known[c.problem_id].failed.setdefault(c.text, c.policy)
-    for programs in known.values():  # what passed once is right: a busy machine may have timed it out
-        for text in programs.passed.keys() & programs.failed.keys():
-            del programs.failed[text]
+        known[c.problem_id].add(c.text, c.strict_status, c.policy)
     return known
 
 
@@ -193,7 +174,7 @@ def _ranked(candidates: Sequence[ExecutedCandidate], scores: Sequence[float]) ->
     """The distinct candidates of each problem, best score first."""
     distinct: dict[str, dict[str, tuple[ExecutedCandidate, float]]] = defaultdict(dict)
     for candidate, score in zip(candidates, scores, strict=True):
-        if candidate.passed or candidate.strict_status in _WRONG:
+        if candidate.passed or candidate.strict_status in WRONG:
             distinct[candidate.problem_id].setdefault(candidate.text, (candidate, score))
     return {
         problem_id: [

@@ -2,7 +2,8 @@
 
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,12 @@ from rewardranker.errors import UserError
 from rewardranker.files import atomic_path
 
 Row = TypeVar("Row")
+
+_BATCH = 1000
+"""Rows that `parquet_rows` holds."""
+
+_ROW_GROUP = 5000
+"""Rows that `TableWriter` holds."""
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -32,17 +39,57 @@ def _arrow_type(annotation: Any) -> pa.DataType:
     raise TypeError(f"no Parquet column for a field of type {annotation}")
 
 
-def _schema(row_type: type[Any]) -> pa.Schema:
+def table_schema(row_type: type[Any]) -> pa.Schema:
+    """The columns of a table of `row_type`, a dataclass."""
     hints = typing.get_type_hints(row_type)
     return pa.schema([(f.name, _arrow_type(hints[f.name])) for f in fields(row_type)])
 
 
 def write_table(path: Path, row_type: type[Row], rows: Sequence[Row]) -> None:
     """Write `rows` (instances of the dataclass `row_type`) as Parquet, atomically."""
-    schema = _schema(row_type)
+    schema = table_schema(row_type)
     columns = [pa.array([getattr(r, f.name) for r in rows], f.type) for f in schema]
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    try:
+        with pq.ParquetFile(path) as file:  # pq.read_table would also make columns of folders called a=b
+            yield file
+    except pa.ArrowInvalid as e:
+        raise UserError(f"{path}: not a Parquet file ({e})") from e
+    except OSError as e:
+        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
+
+
+class TableWriter:
+    """A Parquet file of `row_type` (a dataclass) that is written as its rows come, some thousands at a time.
+
+    The file is whole once `close` was called.
+    """
+
+    def __init__(self, path: Path, row_type: type[Any]) -> None:
+        self._schema = table_schema(row_type)
+        self._rows: list[dict[str, Any]] = []
+        self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Add a row: its fields by their names."""
+        self._rows.append(row)
+        if len(self._rows) == _ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        """Write what is left, and the file's end."""
+        if self._rows:
+            self._flush()
+        self._file.close()
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._rows, self._schema))
+        self._rows = []
 
 
 def read_parquet(path: Path) -> pa.Table:
@@ -51,13 +98,41 @@ def read_parquet(path: Path) -> pa.Table:
     Raises:
         UserError: the file is missing, unreadable or not Parquet.
     """
-    try:
-        with pq.ParquetFile(path) as file:  # pq.read_table would also make columns of folders called a=b
-            return file.read()
-    except pa.ArrowInvalid as e:
-        raise UserError(f"{path}: not a Parquet file ({e})") from e
-    except OSError as e:
-        raise UserError(f"{path}: cannot read it ({e.strerror or e})") from e
+    with _opened(path) as file:
+        return file.read()
+
+
+def parquet_columns(path: Path) -> list[str]:
+    """The names of the columns of any Parquet file.
+
+    Raises:
+        UserError: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        names: list[str] = file.schema_arrow.names
+        return names
+
+
+def count_parquet(path: Path) -> int:
+    """How many rows any Parquet file has.
+
+    Raises:
+        UserError: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        n: int = file.metadata.num_rows
+        return n
+
+
+def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of any Parquet file, of which a thousand are held at a time.
+
+    Raises:
+        UserError: as `read_parquet`.
+    """
+    with _opened(path) as file:
+        for batch in file.iter_batches(_BATCH):
+            yield from batch.to_pylist()
 
 
 def read_table(path: Path, row_type: type[Row]) -> list[Row]:

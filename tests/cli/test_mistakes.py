@@ -187,6 +187,38 @@ def test_preferences_without_pairs(refused, tmp_path):
     assert f"{pairs}:1: rejected: field required" in message
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "options", "message"),
+    [
+        ("pairs", [{"prompt": "p", "chosen": "c"}], (), ":1: rejected: field required"),
+        (
+            "executed",
+            [{**SAMPLE, "strict_status": "passed"}],
+            (),
+            ": give the problems that these are candid",
+        ),
+        ("executed", [{**SAMPLE, "strict_status": 1}], ("--problems", "{file}"), ":1: strict_status: "),
+        ("samples", [SAMPLE], ("--problems", "{file}"), ":1: no verdict; run it first: rewardranker execute"),
+    ],
+)
+def test_an_export_of_what_is_incomplete(refused, tmp_path, problems, name, rows, options, message):
+    path = write(tmp_path / name, *rows)
+    words = [option.format(file=problems) for option in options]
+    assert f"{path}{message}" in refused("export", path, *words, "-o", tmp_path / "out")
+
+
+def test_an_export_of_multipl_e(refused, tmp_path):
+    problems = write(tmp_path / "multipl-e.jsonl", MULTIPLE)
+    executed = {"problem_id": "python/HumanEval_0", "text": "", "strict_status": "passed"}
+    path = write(tmp_path / "executed.jsonl", executed)
+    message = refused("export", path, "--problems", problems, "-o", tmp_path / "out")
+    assert f"{path}: nothing to export: all are 1 candidates of 1 problems for evaluation only" in message
+
+
+def test_an_export_into_a_folder_that_exists(refused, tmp_path, problems):
+    assert f"{tmp_path}: exists already" in refused("export", problems, "-o", tmp_path)
+
+
 RECIPE = """
 name = "bad name"
 iterations = 0

@@ -1,5 +1,7 @@
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from rewardranker.errors import UserError
@@ -42,6 +44,16 @@ def test_sampled_rows_can_be_executed_and_read_back(tmp_path):
         )
         for c in CANDIDATES
     ]
+
+
+def test_a_table_is_read_like_lines_and_what_is_null_in_it_like_what_is_missing(tmp_path):
+    rows = [
+        {"problem_id": "a", "text": "x", "strict_status": "passed", "policy": "sft", "logprob_sum": -1.5},
+        {"problem_id": "b", "text": "y", "strict_status": "failed", "policy": None, "logprob_sum": None},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "c.parquet")
+    lines = write(tmp_path / "c.jsonl", [{k: v for k, v in row.items() if v is not None} for row in rows])
+    assert read_executed(tmp_path / "c.parquet", PROBLEMS) == read_executed(lines, PROBLEMS)
 
 
 def test_human_eval_rows_are_understood_and_further_fields_kept(tmp_path):

@@ -2,7 +2,10 @@ import ast
 import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,6 +88,96 @@ def test_conversations_are_read_when_they_are_one_turn(tmp_path: Path) -> None:
 )
 def test_errors_name_file_and_line(tmp_path: Path, rows: list[object], message: str) -> None:
     path = write(tmp_path / "pairs.jsonl", *rows)
+    assert error(path).startswith(f"{path}{message}")
+
+
+USER = {"role": "user", "content": "p"}
+ANSWERS = {
+    name: [USER, {"role": "assistant", "content": text}]
+    for name, text in (("chosen", "right"), ("rejected", "wrong"))
+}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "p", "prompt_id": "1", **ANSWERS, "messages": [], "score_chosen": 9.0},
+        {"prompt": [USER], **ANSWERS},
+        {**ANSWERS, "score_chosen": 9.0, "score_rejected": 1.0},
+    ],
+    ids=["ultrafeedback_binarized", "prompt is a conversation", "implicit prompt"],
+)
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.parquet"])
+def test_answers_may_repeat_the_question(tmp_path: Path, row: dict[str, Any], name: str) -> None:
+    path = tmp_path / name
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist([row]), path)
+    else:
+        write(path, row)
+    (group,) = load_preferences(path)
+    assert (group.prompt, group.chosen, group.rejected) == ("p", ("right",), ("wrong",))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "q", **ANSWERS}, "chosen: the user's message is not the prompt"),
+        (
+            {**ANSWERS, "rejected": [USER, *ANSWERS["rejected"]]},
+            "rejected: a conversation must be one message with role 'assistant', or one with role 'user' and "
+            "its answer; this one is user, user, assistant",
+        ),
+        ({**ANSWERS, "chosen": []}, "chosen: a conversation must be one message"),
+        ({"chosen": "pq", "rejected": "pr"}, "prompt: field required"),
+        (
+            {**ANSWERS, "chosen": [{"role": "assistant"}], "prompt": "p"},
+            "chosen: Input should be a valid str",
+        ),
+    ],
+)
+def test_conversations_that_are_more_than_a_question_and_its_answer_are_refused(
+    tmp_path: Path, row: dict[str, Any], message: str
+) -> None:
+    path = write(tmp_path / "x.jsonl", {**PAIR, "prompt": "other"}, row)
+    assert error(path).startswith(f"{path}:2: {message}")
+
+
+def labelled(text: str, label: object, **fields: object) -> dict[str, object]:
+    return {"prompt": "p", "completion": text, "label": label, **fields}
+
+
+def test_unpaired_rows_are_grouped_and_what_is_one_sided_is_left(tmp_path: Path) -> None:
+    alone = labelled("alone", True, prompt="q")
+    rows = [labelled("a", True), labelled("b", False, completion_source="sft"), labelled("c", True), alone]
+    (group,) = load_preferences(write(tmp_path / "kto.jsonl", *rows))
+    assert (group.prompt, group.chosen, group.rejected) == ("p", ("a", "c"), ("b",))
+    assert (group.chosen_sources, group.rejected_sources) == (("kto.jsonl",) * 2, ("sft",))
+
+
+def test_candidates_with_prompt_and_verdict_are_grouped(tmp_path: Path) -> None:
+    row = {"problem_id": "a", "prompt": "p", "policy": "sft"}
+    verdicts = [("x", "timeout"), ("y", "passed"), ("z", "unavailable"), ("x", "passed"), ("w", "failed")]
+    path = write(tmp_path / "c.jsonl", *({**row, "text": t, "strict_status": s} for t, s in verdicts))
+    (group,) = load_preferences(path)
+    assert (group.problem_id, group.chosen, group.rejected) == ("a", ("y", "x"), ("w",))
+    assert group.chosen_sources == ("sft", "sft")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([labelled("a", True), labelled("a", False)], ":2: this problem's 'a' is both right and wrong"),
+        ([labelled("a", 1)], ":1: label: Input should be a valid boolean"),
+        ([labelled("a", True)], ": no problem has both a right and a wrong program"),
+        (
+            [labelled("a", True, problem_id="x"), labelled("b", False, problem_id="x", prompt="q")],
+            ":2: prompt differs from",
+        ),
+        ([{"problem_id": "a", "text": "", "strict_status": "failed"}], ":1: not a known format"),
+    ],
+)
+def test_errors_of_labelled_rows(tmp_path: Path, rows: list[object], message: str) -> None:
+    path = write(tmp_path / "x.jsonl", *rows)
     assert error(path).startswith(f"{path}{message}")
 
 

@@ -9,6 +9,7 @@ from rewardranker.cli.demo import demo
 from rewardranker.cli.doctor import doctor
 from rewardranker.cli.evaluate import evaluate
 from rewardranker.cli.execute import execute
+from rewardranker.cli.export import export
 from rewardranker.cli.mine import mine
 from rewardranker.cli.rank import rank
 from rewardranker.cli.recipes import recipes, validate
@@ -36,6 +37,7 @@ app.command("train-ppo")(train_ppo)
 app.command()(mine)
 app.command()(rank)
 app.command()(evaluate)
+app.command()(export)
 app.command()(view)
 app.command()(doctor)
 app.add_typer(recipes, name="recipes")

@@ -1,4 +1,4 @@
-"""Candidates as JSON lines: what `sample` writes, `execute` runs, `rank` and `mine` read."""
+"""Candidates as rows: what `sample` writes, `execute` runs, `rank` and `mine` read; JSON lines or Parquet."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rewardranker.errors import UserError
-from rewardranker.files import read_jsonl
 from rewardranker.problems.candidate import Candidate, ExecutedCandidate, FinishReason
 from rewardranker.problems.problem import Problem
-from rewardranker.problems.rows import Record, validate
+from rewardranker.problems.rows import Record, read_rows, validate
 
 
 class _Executed(Record):
@@ -47,7 +46,7 @@ def read_completions(path: Path, problems: Sequence[Problem]) -> list[dict[str, 
     Raises:
         UserError: a row lacks a field or names a problem that isn't among `problems`; names file and line.
     """
-    return [row for _, row in _rows(path, problems)]
+    return [row for _, row in candidate_rows(path, problems)]
 
 
 def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandidate]:
@@ -57,21 +56,26 @@ def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandi
         UserError: as `read_completions`, or a row carries no verdict or a field of the wrong kind.
     """
     executed = []
-    for where, row in _rows(path, problems):
+    for where, row in candidate_rows(path, problems):
         if "strict_status" not in row:
             raise UserError(f"{where}: no verdict; run it first: rewardranker execute {path} -o OUT")
-        found = validate(_Executed, row, where)
+        # A table has a column for what some of its rows lack.
+        found = validate(_Executed, {k: v for k, v in row.items() if v is not None}, where)
         known = {"status": found.status or found.strict_status, "policy": found.policy or path.stem}
         executed.append(ExecutedCandidate(**{**found.model_dump(), **known}))
     return executed
 
 
-def _rows(path: Path, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(file and line, row) of each row, with "problem_id" and "text" whatever they were called."""
+def candidate_rows(path: Path, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and line, row) of each row, with "problem_id" and "text" whatever they were called.
+
+    Raises:
+        UserError: as `read_completions`.
+    """
     ids = {p.id for p in problems}
     empty = True
-    for number, row in read_jsonl(path):
-        where, empty = f"{path}:{number}", False
+    for where, row in read_rows(path):
+        empty = False
         problem_id, text = row.get("problem_id", row.get("task_id")), row.get("text", row.get("completion"))
         if not isinstance(problem_id, str) or not isinstance(text, str):
             raise UserError(f'{where}: needs "problem_id" and "text" (or "task_id" and "completion")')

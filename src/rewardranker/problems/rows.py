@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from rewardranker.errors import UserError
-from rewardranker.files import read_jsonl, read_text
-from rewardranker.tables import read_parquet
+from rewardranker.files import read_jsonl, read_lines, read_text
+from rewardranker.tables import parquet_rows
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -24,21 +24,22 @@ class Record(BaseModel):
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (where, row) for a JSONL file, a JSON list (either may be .gz) or a Parquet table.
 
-    `where` names the file and the line, item or row, for messages.
+    `where` names the file and the line, item or row, for messages. All but JSON lists are read as they are
+    needed, never whole.
 
     Raises:
         UserError: the file can't be read, or one of its rows isn't an object.
     """
     if path.suffix == ".parquet":
-        for number, row in enumerate(read_parquet(path).to_pylist(), 1):
+        for number, row in enumerate(parquet_rows(path), 1):
             yield f"{path}: row {number}", row
         return
-    text = read_text(path)
-    if not text.lstrip().startswith("["):
-        for number, row in read_jsonl(path):
-            yield f"{path}:{number}", row
+    begin = next((line for line in map(str.lstrip, read_lines(path)) if line), "")
+    if begin.startswith("["):
+        yield from parse_rows(read_text(path), str(path))
         return
-    yield from parse_rows(text, str(path))
+    for number, row in read_jsonl(path):
+        yield f"{path}:{number}", row
 
 
 def parse_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
