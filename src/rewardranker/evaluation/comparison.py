@@ -79,7 +79,7 @@ def compare_outcomes(
         if missing := [i for i in one if i not in other]:
             raise UserError(
                 f"{other_name} lacks {len(missing)} of the {len(one)} problems of {name}, such as "
-                f"{missing[0]}; a paired comparison needs the same problems: evaluate both on one file of PROBLEMS"
+                f"{missing[0]}; a paired comparison needs the same problems: evaluate both on one file"
             )
     ids = list(a)
     pairs = [(a[i].value, b[i].value) for i in ids]
