@@ -78,6 +78,14 @@ def test_a_folder_gives_the_completions_and_results_only_where_they_are_missing(
     assert Counter(c.problem_id for c in found.candidates) == {"python/HumanEval_0_one": 2, "python/b": 1}
 
 
+def test_a_folder_of_rows_is_all_of_them(tmp_path):
+    row = {**PROBLEM, "completion": "    return 1"}
+    write(tmp_path / "m" / "py.jsonl", row)
+    write(tmp_path / "m" / "js.jsonl.gz", {**row, "language": "js"})
+    found = read_existing(tmp_path / "m")
+    assert sorted(p.language for p in found.problems) == ["javascript", "python"]
+
+
 def test_two_models_in_one_folder_are_not_mixed(tmp_path):
     write(tmp_path / "m" / "one" / "a.json", COMPLETIONS)
     write(tmp_path / "m" / "two" / "a.json", COMPLETIONS)

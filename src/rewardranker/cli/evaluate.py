@@ -18,9 +18,9 @@ Format = Literal["terminal", "json", "markdown", "latex"]
 def evaluate(
     out: OutOption,
     problems: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Argument(
-            metavar="[PROBLEMS]",
+            metavar="[PROBLEMS]...",
             help="HumanEval, MBPP, MultiPL-E or own rows. Candidates that bring their problems need none; "
             "of these, only those of PROBLEMS are evaluated.",
         ),
@@ -78,7 +78,7 @@ def evaluate(
     if candidates is not None:
         _existing(
             candidates,
-            problems,
+            problems or [],
             out,
             ranker,
             runs,
@@ -90,7 +90,7 @@ def evaluate(
             assignments,
         )
         return
-    if problems is None:
+    if not problems:
         raise UserError(
             "a generator needs problems: rewardranker evaluate PROBLEMS --generator FOLDER -o OUT"
         )
@@ -100,7 +100,7 @@ def evaluate(
 
 def _existing(
     candidates: Path,
-    problems: Path | None,
+    problems: list[Path],
     out: Path,
     ranker: Path | None,
     runs: Literal["all", "visible", "nothing"],
@@ -124,7 +124,7 @@ def _existing(
     from rewardranker.tables import write_table
 
     config = load_recipe(recipe, tuple(assignments))
-    given = read_existing(candidates, problems, policy=policy, temperature=temperature)
+    given = read_existing(candidates, *problems, policy=policy, temperature=temperature)
     chosen = _scored(given, ranker, config) if ranker is not None else given.candidates
     limits = config.execution.model_copy(update={"timeout_s": timeout_s or given.timeout_s})
     with closing(VerdictCache()) as cache:
@@ -214,7 +214,7 @@ def _tell(summary: dict[str, object]) -> None:
 
 
 def _sampled(
-    generator: Path, problems: Path, out: Path, ranker: Path | None, recipe: str, assignments: list[str]
+    generator: Path, problems: list[Path], out: Path, ranker: Path | None, recipe: str, assignments: list[str]
 ) -> None:
     from rich.console import Console
 
@@ -235,7 +235,7 @@ def _sampled(
     from rewardranker.tables import write_table
 
     config = load_recipe(recipe, tuple(assignments))
-    known = load_problems(problems)
+    known = load_problems(*problems)
     dtype = weights_dtype(config.compute, trained=False)
     model = Generator.from_pretrained(
         generator, config.generator.prompt, config.generator.system, dtype=dtype

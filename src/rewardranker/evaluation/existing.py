@@ -5,7 +5,7 @@ What a file is follows from the fields of its first row, as with problems.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -140,9 +140,9 @@ class _Row(Record):
 
 
 def read_existing(
-    path: Path, problems: Path | None = None, *, policy: str = "", temperature: float | None = None
+    path: Path, *problems: Path, policy: str = "", temperature: float | None = None
 ) -> Existing:
-    """The candidates of a file or folder, numbered within their problems.
+    """The candidates of a file, or of a folder of one kind of files, numbered within their problems.
 
     With their problems in the same file: MultiPL-E's completions and results (a document or a folder of
     them; results only where their completions aren't there too), rows of MultiPL-E problems with a
@@ -153,14 +153,14 @@ def read_existing(
 
     Args:
         path: the candidates.
-        problems: what the second kind needs; for the first, only the candidates of these are taken.
+        problems: files that the second kind needs; for the first, only the candidates of these are taken.
         policy: only the candidates of this policy, where the file has several.
         temperature: only the candidates of this temperature and the greedy ones.
 
     Raises:
         UserError: the file isn't as its format says, or lacks problems; it names file, line and field.
     """
-    known = {p.id: p for p in load_problems(problems)} if problems is not None else None
+    known = {p.id: p for p in load_problems(*problems)} if problems else None
     found = Existing()
     if path.is_dir():
         _read_folder(path, problems, known, found)
@@ -175,12 +175,13 @@ def read_existing(
     have = {c.problem_id for c in found.candidates}
     found.problems = [p for p in found.problems if p.id in have]
     if not found.candidates:
-        raise UserError(f"{path}: no candidates" + (f" of the problems of {problems}" if problems else ""))
+        of = f" of the problems of {', '.join(map(str, problems))}" if problems else ""
+        raise UserError(f"{path}: no candidates{of}")
     return found
 
 
 def _read_folder(
-    path: Path, problems_file: Path | None, known: dict[str, Problem] | None, found: Existing
+    path: Path, problems: Sequence[Path], known: dict[str, Problem] | None, found: Existing
 ) -> None:
     files = sorted(p for pattern in ("*.json", "*.json.gz") for p in path.rglob(pattern) if p.is_file())
     completions = {p for p in files if ".results." not in p.name}
@@ -202,16 +203,18 @@ def _read_folder(
     if files:
         return
     if any(path.glob("*/*.py")):
-        if problems_file is None or known is None:
+        if len(problems) != 1 or known is None:
             raise UserError(_needs_problems(path))
-        rows = (
-            (where, row) for where, row in read_solutions(path, problems_file) if not isinstance(row, str)
-        )
-        _add_rows(rows, known, found, problems_file)
+        rows = ((where, row) for where, row in read_solutions(path, problems[0]) if not isinstance(row, str))
+        _add_rows(rows, known, found)
+        return
+    if lines := sorted(p for pattern in ("*.jsonl", "*.jsonl.gz") for p in path.glob(pattern)):
+        for file in lines:
+            _read_file(file, known, found)
         return
     raise UserError(
         f"{path}: no candidates in this folder: neither MultiPL-E's completions or results (*.json, "
-        "*.json.gz) nor EvalPlus' solutions (*/*.py)"
+        "*.json.gz) nor EvalPlus' solutions (*/*.py) nor rows (*.jsonl, *.jsonl.gz)"
     )
 
 
@@ -237,7 +240,7 @@ def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) ->
     if rest:
         if known is None:
             raise UserError(_needs_problems(path))
-        _add_rows(rest, known, found, path)
+        _add_rows(rest, known, found)
 
 
 def _needs_problems(path: Path) -> str:
@@ -364,9 +367,7 @@ def _add_labelled_programs(row: dict[str, Any], where: str, found: Existing) -> 
     ]
 
 
-def _add_rows(
-    rows: Iterable[tuple[str, dict[str, Any]]], known: dict[str, Problem], found: Existing, problems: Path
-) -> None:
+def _add_rows(rows: Iterable[tuple[str, dict[str, Any]]], known: dict[str, Problem], found: Existing) -> None:
     found.problems = list(known.values())
     for where, row in rows:
         read = validate(_Row, _named(row), where)
