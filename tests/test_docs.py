@@ -34,7 +34,7 @@ def test_the_page_on_sharing_data_works_as_written(tmp_path: Path, monkeypatch: 
     run_examples(page)
 
 
-@pytest.mark.parametrize("page", ["how-to/execute.md", "how-to/remote-sandbox.md"])
+@pytest.mark.parametrize("page", ["how-to/execute.md", "how-to/remote-sandbox.md", "how-to/evaluate.md"])
 def test_the_commands_of_a_page_do_what_its_examples_show(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
 ) -> None:

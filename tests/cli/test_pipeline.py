@@ -115,6 +115,9 @@ def test_evaluate_writes_metrics_and_prints_the_table(workshop):
         "metrics.json",
         "candidates.parquet",
         "scores.parquet",
+        "outcomes.parquet",
+        "table.md",
+        "table.tex",
     }
     assert "4 test problems" in workshop.results["evaluate"].out
 

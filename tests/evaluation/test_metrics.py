@@ -1,12 +1,13 @@
 import math
-from itertools import combinations
+from itertools import combinations, pairwise, permutations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, ndcg_score, roc_auc_score
 
 from rewardranker.evaluation import metrics
 
@@ -220,3 +221,43 @@ def test_pairs_of_uneven_problems_against_sklearn_and_by_hand() -> None:
         labels = np.repeat([1, 0], [len(right), len(wrong)])
         expected = roc_auc_score(labels, np.concatenate([right, wrong]))
         assert metrics.pair_counts_of_sides([(right, wrong)]).auc == pytest.approx(expected)
+
+
+def orders(scores):
+    """Every order of the candidates, highest score first, in which ties may fall."""
+    return [
+        o for o in permutations(range(len(scores))) if all(scores[a] >= scores[b] for a, b in pairwise(o))
+    ]
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6), st.integers(1, 6))
+def test_ranking_metrics_are_means_over_the_orders_of_ties(candidates, at):
+    scores, correct = zip(*candidates, strict=True)
+    ways = [[correct[i] for i in order] for order in orders(scores)]
+    places = [row.index(True) if any(row) else None for row in ways]
+    n = len(scores)
+    chance = [sum(p == r for p in places) / len(ways) for r in range(n)]
+    np.testing.assert_allclose(metrics.first_correct(scores, correct), chance, atol=1e-12)
+    reciprocal = [1 / (p + 1) if p is not None and p < at else 0.0 for p in places]
+    assert metrics.reciprocal_rank(scores, correct, at) == pytest.approx(np.mean(reciprocal))
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=2, max_size=15))
+def test_ndcg_is_scikit_learns(candidates):
+    scores, correct = zip(*candidates, strict=True)
+    if not any(correct):
+        assert math.isnan(metrics.ndcg(scores, correct))
+        return
+    assert metrics.ndcg(scores, correct) == pytest.approx(ndcg_score([correct], [scores], k=10))
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_mcnemar_is_the_binomial_test(better, worse):
+    expected = binomtest(better, better + worse).pvalue if better + worse else 1.0
+    assert metrics.mcnemar(better, worse) == pytest.approx(expected)
+
+
+def test_margin():
+    assert metrics.margin([3.0, 1.0, 0.0], [1, 0, 0]) == 2.5
+    assert math.isnan(metrics.margin([3.0, 1.0], [1, 1]))
+    assert math.isnan(metrics.margin([3.0, -math.inf], [1, 0]))

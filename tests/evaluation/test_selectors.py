@@ -59,3 +59,20 @@ def test_sample_and_oracle_are_pass_at_1_and_pass_at_k():
 def test_unanimous_behaviour_is_a_random_pick():
     correct = np.array([[True, False, False]])
     np.testing.assert_allclose(selectors.majority([["same"] * 3], correct), [[1 / 3] * 3])
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 9)), min_size=1, max_size=9))
+def test_staged_scores_order_as_tuples_do(candidates):
+    columns = [np.array([column], dtype=float) for column in zip(*candidates, strict=True)]
+    (score,) = selectors.staged(columns)
+    for i, a in enumerate(candidates):
+        for j, b in enumerate(candidates):
+            assert (score[i] > score[j]) == (a > b)
+
+
+def test_only_the_first_vote_where_there_is_one_among_those_seen():
+    behaviour, correct = [["x", "x", "y"]], np.array([[False, False, True]])
+    curve = selectors.majority(behaviour, correct, first=np.array([[0.0, 0.0, 1.0]]))
+    np.testing.assert_allclose(curve, [[1 / 3, 2 / 3, 1.0]])
+    none = selectors.majority(behaviour, correct, first=np.zeros((1, 3)))
+    np.testing.assert_allclose(none, selectors.majority(behaviour, correct))

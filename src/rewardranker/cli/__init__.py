@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from rewardranker.cli.compare import compare
 from rewardranker.cli.demo import demo
 from rewardranker.cli.doctor import doctor
 from rewardranker.cli.evaluate import evaluate
@@ -37,6 +38,7 @@ app.command("train-ppo")(train_ppo)
 app.command()(mine)
 app.command()(rank)
 app.command()(evaluate)
+app.command()(compare)
 app.command()(export)
 app.command()(view)
 app.command()(doctor)

@@ -74,6 +74,70 @@ def best_of_k(scores: ArrayLike, correct: ArrayLike, k: int) -> float:
     return float(curve[k - 1]) if k <= len(curve) else math.nan
 
 
+def first_correct(scores: ArrayLike, correct: ArrayLike) -> Floats:
+    """Chance that the first correct candidate stands at each rank, highest score first, ties in random order.
+
+    All ranking metrics that look for one right answer follow from it: its cumulative sum is ranked pass@k
+    (any correct one among the k highest), its mean of 1 / rank the reciprocal rank.
+
+    Args:
+        scores: [n] of one problem's candidates; no NaN.
+        correct: [n] bool.
+
+    Returns:
+        [n]; entry r - 1 belongs to rank r. It sums to 1, or to 0 where no candidate is correct.
+
+    Example:
+        >>> first_correct([2, 1, 1], [False, True, False])
+        array([0. , 0.5, 0.5])
+    """
+    s, a = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
+    chance = np.zeros(len(s))
+    ahead = 0
+    for value in np.unique(s)[::-1]:
+        tied = a[s == value]
+        size, right = len(tied), int(tied.sum())
+        if right:  # the first of `right` among `size` in random order stands at place j
+            total = math.comb(size, right)
+            for j in range(1, size - right + 2):
+                chance[ahead + j - 1] = math.comb(size - j, right - 1) / total
+            break
+        ahead += size
+    return chance
+
+
+def reciprocal_rank(scores: ArrayLike, correct: ArrayLike, at: int = 10) -> float:
+    """Expected 1 / rank of the first correct candidate, 0 beyond rank `at` (MRR@at, one problem)."""
+    chance = first_correct(scores, correct)[:at]
+    return float((chance / np.arange(1, len(chance) + 1)).sum())
+
+
+def ndcg(scores: ArrayLike, correct: ArrayLike, at: int = 10) -> float:
+    """Normalised discounted cumulative gain of one problem's first `at` ranks, gains 0 or 1, discount log2.
+
+    Järvelin and Kekäläinen 2002; candidates that tie share their gain, which is the mean over their orders.
+    NaN without a correct candidate.
+    """
+    s, a = np.asarray(scores, dtype=float), np.asarray(correct, dtype=float)
+    if not a.any():
+        return math.nan
+    _, group = np.unique(-s, return_inverse=True)
+    gain = (np.bincount(group, a) / np.bincount(group))[np.sort(group)][:at]
+    discount = 1 / np.log2(np.arange(2, len(gain) + 2))
+    return float((gain * discount).sum() / discount[: int(a.sum())].sum())
+
+
+def margin(scores: ArrayLike, correct: ArrayLike) -> float:
+    """Mean score of one problem's correct candidates less that of its incorrect ones.
+
+    NaN without both, or where a score is infinite.
+    """
+    s, a = np.asarray(scores, dtype=float), np.asarray(correct, dtype=bool)
+    if not a.any() or a.all() or not np.isfinite(s).all():
+        return math.nan
+    return float(s[a].mean() - s[~a].mean())
+
+
 def gap_closed(pass_1: float, best_of_k: float, pass_k: float) -> float:
     """Share of the way from a random pick (0) to a perfect one (1) that a selector goes.
 
@@ -195,6 +259,18 @@ def bootstrap_weights(problems: int, resamples: int, seed: int) -> Floats:
     return rng.multinomial(problems, np.full(problems, 1 / problems), size=resamples) / problems
 
 
+def clustered_weights(clusters: Sequence[object], resamples: int, seed: int) -> Floats:
+    """`bootstrap_weights` [resamples, P] where problems of one cluster are drawn together or not at all.
+
+    One task in several languages is several problems whose outcomes go together. Rows don't sum to 1 where
+    clusters differ in size: divide by their sum.
+    """
+    index = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    drawn = bootstrap_weights(len(index), resamples, seed)
+    weights: Floats = drawn[:, [index[cluster] for cluster in clusters]]
+    return weights
+
+
 def interval(values: ArrayLike, weights: Floats) -> tuple[float, float]:
     """95 % percentile bootstrap interval of the mean of `values` [P] (Efron & Tibshirani 1993, ch. 13)."""
     low, high = np.percentile(weights @ np.asarray(values, dtype=float), [2.5, 97.5])
@@ -234,3 +310,23 @@ def paired_difference(a: ArrayLike, b: ArrayLike, weights: Floats) -> PairedDiff
     # Two ways to one value may differ in the last bits; that is neither better nor worse.
     better, worse = int((d > 1e-9).sum()), int((d < -1e-9).sum())
     return PairedDifference(float(d.mean()), error, interval(d, weights), better, worse, len(d))
+
+
+def mcnemar(better: int, worse: int) -> float:
+    """Two-sided p-value of McNemar's exact test (1947) that two systems solve equally many problems.
+
+    Args:
+        better: problems that only the first system solves.
+        worse: problems that only the second one solves.
+
+    Returns:
+        Chance of a split at least as uneven if each of them fell to either side alike.
+
+    Example:
+        >>> mcnemar(8, 1)
+        0.0390625
+    """
+    n = better + worse
+    tail = sum(math.comb(n, i) for i in range(min(better, worse) + 1))
+    p: float = 2 * tail / 2**n
+    return min(1.0, p)

@@ -4,6 +4,7 @@ Every function returns curves [P, n]: entry k - 1 is the expected correctness of
 k of the n candidates are seen, the mean over k-subsets with ties drawn uniformly.
 """
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -50,7 +51,37 @@ def _subsets(n: int, k: int, rng: np.random.Generator) -> Bools:
     return member
 
 
-def majority(behaviour: list[list[str]], correct: Bools, seed: int = 0) -> Floats:
+def staged(stages: Sequence[Floats]) -> Floats:
+    """One score [P, n] that orders by the first of `stages` and, among equals, by the next, and so on.
+
+    Generate, prune, then rank (Orlanski et al. 2025, arXiv:2506.10056): cheap checks come first, the ranker
+    last. A check prunes nothing where no candidate of those seen passes it.
+
+    Args:
+        stages: each [P, n], higher is better; checks as 0 and 1.
+
+    Example:
+        >>> staged([np.array([[0.0, 1.0, 1.0]]), np.array([[9.0, 2.0, 3.0]])])
+        array([[0., 1., 2.]])
+    """
+    keys = np.stack(stages, axis=-1)  # [P, n, stages]
+    score = np.empty(keys.shape[:2])
+    for p, rows in enumerate(keys):
+        _, place = np.unique(rows, axis=0, return_inverse=True)  # rows are sorted by their first column first
+        score[p] = place.ravel()
+    return score
+
+
+def _highest(score: Floats, member: Bools) -> Bools:
+    """Of the members [subsets, n], those with the highest score [n] in their subset."""
+    seen = np.where(member, score, -np.inf)
+    highest: Bools = member & (seen == seen.max(1, keepdims=True))
+    return highest
+
+
+def majority(
+    behaviour: list[list[str]], correct: Bools, seed: int = 0, *, first: Floats | None = None
+) -> Floats:
     """A random member of the largest group of candidates that behave alike; largest groups that tie share it.
 
     As in self-consistency and AlphaCode's clustering (arXiv:2203.07814, section 4.6). A candidate without a
@@ -60,6 +91,8 @@ def majority(behaviour: list[list[str]], correct: Bools, seed: int = 0) -> Float
     Args:
         behaviour: [P][n] what each candidate returned on the problem's probe.
         correct: [P, n].
+        first: [P, n] only the candidates that are highest in this, among those seen, vote and are chosen:
+            with the visible tests as 0 and 1, those that pass them, if any does.
     """
     P, n = correct.shape
     group = np.array([[row[i] or f"\0{i}" for i in range(n)] for row in behaviour], dtype=object)
@@ -69,7 +102,8 @@ def majority(behaviour: list[list[str]], correct: Bools, seed: int = 0) -> Float
     for k in range(1, n + 1):
         member = _subsets(n, k, rng) if k < n else np.ones((1, n), dtype=bool)
         for p in range(P):
-            votes = (member @ same[p].astype(float)) * member  # [subsets, n] size of each member's group
+            voters = member if first is None else _highest(first[p], member)
+            votes = (voters @ same[p].astype(float)) * voters  # [subsets, n] size of each voter's group
             top = votes == votes.max(1, keepdims=True)  # tied groups are equally large: all members alike
             curve[p, k - 1] = ((top * correct[p]).sum(1) / top.sum(1)).mean()
     return curve

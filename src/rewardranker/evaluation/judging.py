@@ -1,0 +1,150 @@
+"""Existing candidates executed: on their tests, on the visible ones, and for what they return."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rewardranker import progress
+from rewardranker.errors import UserError
+from rewardranker.evaluation.existing import ExistingCandidate
+from rewardranker.evaluation.records import EvaluatedCandidate
+from rewardranker.evaluation.visible import output_probe
+from rewardranker.execution.cache import VerdictCache
+from rewardranker.execution.pool import Program, execute
+from rewardranker.execution.verdict import Verdict
+from rewardranker.problems.problem import Problem
+from rewardranker.recipe import Execution
+
+Runs = Literal["all", "visible", "nothing"]
+"""What of existing candidates is executed."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCandidate:
+    """A candidate and what is known of it when it is to be selected, and after."""
+
+    given: ExistingCandidate
+    status: str
+    """As MultiPL-E would judge it."""
+    strict_status: str
+    """What counts."""
+    reason: str = ""
+    stderr: str = ""
+    executed: bool = True
+    """False: the statuses are the file's label."""
+    visible: bool | None = None
+    """Whether it passes the visible tests; None: there are none, or they were not run."""
+    behaviour: str = ""
+    """What it returned on the visible inputs; empty: not known, or it raised on all."""
+
+    @property
+    def passed(self) -> bool:
+        """Right by the strict rule."""
+        return self.strict_status == "passed"
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether execution and the file's label both say that it passes, or both that it does not.
+
+        None without a label, or where the candidate could not be executed here.
+        """
+        if not self.given.label or not self.executed or self.strict_status in ("unavailable", "error"):
+            return None
+        return self.passed == (self.given.label == "passed")
+
+
+def judge_candidates(
+    problems: Sequence[Problem],
+    candidates: Sequence[ExistingCandidate],
+    execution: Execution,
+    *,
+    cache: VerdictCache | None = None,
+    runs: Runs = "all",
+) -> list[JudgedCandidate]:
+    """Run every candidate in the sandbox, with the tests of its problem and with what the statement shows.
+
+    Candidates whose problem has no tests keep the label of their file.
+
+    Args:
+        problems: of the candidates.
+        candidates: those to run.
+        execution: limits of the sandbox.
+        cache: verdicts of earlier runs.
+        runs: "visible" runs the visible tests and inputs only, "nothing" not even those; candidates then keep
+            the label of their file.
+
+    Raises:
+        UserError: a candidate has neither tests nor a label.
+    """
+    by_id = {p.id: p for p in problems}
+    endings: Mapping[str, tuple[str, str, str]] = {
+        p.id: (
+            p.tests if runs == "all" else "",
+            "" if runs == "nothing" else p.visible_tests,
+            "" if runs == "nothing" else output_probe(p),
+        )
+        for p in problems
+    }
+    wanted: list[tuple[int, int, Program]] = []
+    for i, c in enumerate(candidates):
+        problem = by_id[c.problem_id]
+        if not endings[problem.id][0] and not c.label:
+            why = "neither tests nor a label" if runs == "all" else "no label and its tests are not to be run"
+            raise UserError(f"problem {problem.id}: candidate {c.index} has {why}, so nothing is known of it")
+        wanted += [
+            (i, what, Program(problem.language, c.source(problem, ending)))
+            for what, ending in enumerate(endings[problem.id])
+            if ending
+        ]
+    found: dict[tuple[int, int], Verdict] = {}
+    if wanted:
+        with progress.task("execute", len(wanted)) as bar:
+            verdicts = execute(
+                [program for _, _, program in wanted],
+                timeout_s=execution.timeout_s,
+                memory_mb=execution.memory_mb,
+                workers=execution.workers,
+                isolation=execution.isolation,
+                cache=cache,
+                on_progress=bar.advance,
+            )
+        found = {(i, what): v for (i, what, _), v in zip(wanted, verdicts, strict=True)}
+    return [_judged(c, *(found.get((i, what)) for what in range(3))) for i, c in enumerate(candidates)]
+
+
+def _judged(
+    c: ExistingCandidate, verdict: Verdict | None, visible: Verdict | None, probe: Verdict | None
+) -> JudgedCandidate:
+    return JudgedCandidate(
+        given=c,
+        status=verdict.status if verdict else c.label,
+        strict_status=verdict.strict_status if verdict else c.label,
+        reason=verdict.reason if verdict else "",
+        stderr=verdict.stderr if verdict else "",
+        executed=verdict is not None,
+        visible=None if visible is None else visible.passed,
+        behaviour=probe.stdout if probe is not None and probe.passed else "",
+    )
+
+
+def evaluated(candidates: Sequence[JudgedCandidate], default_policy: str) -> list[EvaluatedCandidate]:
+    """The candidates as rows of `candidates.parquet`; NaN stands for what the file doesn't say."""
+    return [
+        EvaluatedCandidate(
+            problem_id=c.given.problem_id,
+            policy=c.given.policy or default_policy,
+            temperature=math.nan if c.given.temperature is None else c.given.temperature,
+            index=c.given.index,
+            text=c.given.text,
+            logprob_sum=math.nan if c.given.logprob_sum is None else c.given.logprob_sum,
+            n_tokens=c.given.n_tokens,
+            finish_reason="",
+            status=c.status,
+            strict_status=c.strict_status,
+            reason=c.reason,
+            stderr=c.stderr,
+            behaviour=c.behaviour,
+        )
+        for c in candidates
+    ]
