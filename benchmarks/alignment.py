@@ -1,8 +1,8 @@
 """Does PPO raise the policy it starts from? Beside RFT, and after it.
 
-For every seed one run directory of the recipe `micro-scalar` (the paper's scalar ranker, PPO against it),
-and the same with a likelihood ranker: PPO, rejection-sampling fine-tuning in its place, and both in turn.
-SFT, samples and their execution are computed once for all of them. Differences are paired by problem;
+For every seed one run directory of the recipe `micro-ppo` with 16,000 problems in its pool: PPO against a
+ranker of their samples, rejection-sampling fine-tuning on the same samples in its place, and both in
+turn. SFT, samples and their execution are computed once for all. Differences are paired by problem;
 intervals are 95 % bootstrap intervals over problems, those of all seeds together where the seeds are
 pooled.
 
@@ -24,17 +24,15 @@ from rewardranker.files import write_json, write_text
 from rewardranker.loop import Loop
 from rewardranker.recipe import load_recipe
 
-LIKELIHOOD = ('reward.head="likelihood"', "reward.epochs=2", "reward.mean_epochs=0", "reward.lm_weight=0")
-LIKELIHOOD += ("reward.learning_rate=2e-4",)
+PROBLEMS = ("iterations=1", "problems.micro.pool=16000")
 WAYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     # settings of the recipe, stages that this way of aligning takes beyond SFT and its executed samples
-    "RFT": ((*LIKELIHOOD, 'align="rft"'), ("1-rft",)),
-    "PPO": (LIKELIHOOD, ("1-reward", "1-ppo")),
+    "RFT": (('align="rft"',), ("1-rft",)),
+    "PPO": ((), ("1-reward", "1-ppo")),
     "RFT, then PPO": (
-        (*LIKELIHOOD, 'align="rft+ppo"', "ppo.iterations=40", "ppo.learning_rate=1e-4"),
+        ('align="rft+ppo"', "ppo.iterations=40", "ppo.learning_rate=1e-4"),
         ("1-reward", "1-rft", "1-ppo"),
     ),
-    "PPO, scalar ranker": ((), ("1-reward", "1-ppo")),
 }
 START = {"RFT, then PPO": "RFT"}
 """What a way starts from; the others from the SFT policy."""
@@ -44,7 +42,7 @@ def run_seed(seed: int, directory: Path) -> dict[str, Any]:
     """Every way with one seed: what it solves, its learning curve, its cost."""
     result: dict[str, Any] = {}
     for way, (settings, stages) in WAYS.items():
-        Loop(load_recipe("micro-scalar", (f"seed={seed}", *settings)), directory).execute()
+        Loop(load_recipe("micro-ppo", (f"seed={seed}", *PROBLEMS, *settings)), directory).execute()
         costs = {row["stage"]: row for row in json.loads((directory / "cost.json").read_text())["stages"]}
         history = directory / "1-ppo/history.json"
         result[way] = {
@@ -84,14 +82,11 @@ def summary(seeds: list[dict[str, Any]]) -> dict[str, Any]:
         }
     levels: dict[str, Any] = {"SFT": _levels([s["PPO"]["sft"] for s in seeds])}
     levels |= {way: _levels([s[way]["aligned"] for s in seeds]) for way in WAYS}
-    rankers = {
-        head: {
-            "auc": [round(float(s[way]["sft"]["auc 1"][0]), 3) for s in seeds],
-            "over_logprob": difference(
-                [(s[way]["sft"]["ranker 1"], s[way]["sft"]["log-prob"]) for s in seeds]
-            ),
-        }
-        for head, way in (("likelihood", "PPO"), ("scalar", "PPO, scalar ranker"))
+    ranker = {
+        "auc": [round(float(s["PPO"]["sft"]["auc 1"][0]), 3) for s in seeds],
+        "over_logprob": difference(
+            [(s["PPO"]["sft"]["ranker 1"], s["PPO"]["sft"]["log-prob"]) for s in seeds]
+        ),
     }
     return {
         "levels": levels,
@@ -99,7 +94,7 @@ def summary(seeds: list[dict[str, Any]]) -> dict[str, Any]:
         "PPO over RFT, greedy": difference(
             [(s["PPO"]["aligned"]["greedy"], s["RFT"]["aligned"]["greedy"]) for s in seeds]
         ),
-        "rankers": rankers,
+        "ranker": ranker,
         "cpu_s": {way: [s[way]["cpu_s"] for s in seeds] for way in WAYS},
         "run_cpu_s": {way: [s[way]["run_cpu_s"] for s in seeds] for way in WAYS},
         "curves": {way: [s[way]["curve"] for s in seeds] for way in WAYS if seeds[0][way]["curve"]},
@@ -162,15 +157,12 @@ def page(command: str, seeds: list[int], report: dict[str, Any]) -> str:
         lines.append(f"| {way} | " + " | ".join(map(shown, gains["greedy"]["seeds"])) + " |")
     lines += [
         "",
-        "## Rankers, on the SFT policy's samples of the test problems",
+        "## The ranker, on the SFT policy's samples of the test problems",
         "",
-        "| head | AUC, each seed | best of 10 over log-prob, points | each seed |",
-        "| --- | --- | --- | --- |",
+        f"Best of 10 over log-prob, points: {shown(report['ranker']['over_logprob'])}, each seed "
+        f"{', '.join(map(shown, report['ranker']['over_logprob']['seeds']))}; AUC "
+        f"{', '.join(map(str, report['ranker']['auc']))}.",
     ]
-    for head, found in report["rankers"].items():
-        each = ", ".join(map(shown, found["over_logprob"]["seeds"]))
-        auc = ", ".join(f"{x:.3f}" for x in found["auc"])
-        lines.append(f"| {head} | {auc} | {shown(found['over_logprob'])} | {each} |")
     lines += [
         "",
         "## Cost, CPU seconds",
