@@ -35,13 +35,25 @@ from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.split import assign_splits
-from rewardranker.recipe import SFT, Compute, MicroProblems, Recipe
+from rewardranker.recipe import SFT, Compute, Recipe
 from rewardranker.run import seed_for
 
 _TRAINING, _SCORING, _SAMPLING = 0.25, 0.25, 0.05
 """Shares of the measured rate; see the module's docstring for how well they fit."""
-_EXECUTION_S = 0.003
-"""CPU time of a short Python program in the sandbox."""
+_EXECUTION_S = {
+    "python": 0.003,
+    "cpp": 0.28,
+    "java": 0.08,
+    "php": 0.015,
+    "typescript": 0.06,
+    "csharp": 0.06,
+    "bash": 0.04,
+    "javascript": 0.04,
+    "ruby": 0.09,
+}
+"""CPU time of a short program in the sandbox, compiled by a warm compiler (docs/results/execution.md)."""
+_OTHER_EXECUTION_S = 0.3
+"""Of the languages that were not measured; most are compiled."""
 _CALIBRATION_S = 0.2
 _PROCESS_GB = 1.5
 """The interpreter with the learning library, and the kernels it compiles for small matrices and keeps."""
@@ -77,6 +89,8 @@ class _Sizes:
     key_heads: int
     """Heads of keys and values, which several heads of queries may share."""
     vocabulary: int
+    execution_s: float
+    """Mean CPU time of a program."""
 
     @property
     def training(self) -> int:
@@ -116,7 +130,7 @@ def estimate(recipe: Recipe) -> str:
     sizes = _sizes(recipe)
     rate = _matmul_rate(sizes.hidden, sizes.intermediate)
     stages = list(_stages(recipe, sizes))
-    seconds = [_cpu_s(stage, sizes.parameters, rate) / threads for stage in stages]
+    seconds = [_cpu_s(stage, sizes, rate) / threads for stage in stages]
     rows = [("stage", "tokens", "executions", "memory", "time")]
     for stage, s in zip(stages, seconds, strict=True):
         tokens, executions = _count(stage.tokens), _count(stage.executions)
@@ -152,10 +166,11 @@ def _on_gpu() -> list[str]:
     return [f"Models will compute on {torch.cuda.get_device_name()}: these times, of the CPU, are too long."]
 
 
-def _cpu_s(stage: _Stage, parameters: int, rate: float) -> float:
+def _cpu_s(stage: _Stage, sizes: _Sizes, rate: float) -> float:
     """CPU seconds of a stage."""
     trained, read, sampled = stage.trained / _TRAINING, stage.scored / _SCORING, stage.sampled / _SAMPLING
-    return parameters * (6 * trained + 2 * read + 2 * sampled) / rate + stage.executions * _EXECUTION_S
+    operations = sizes.parameters * (6 * trained + 2 * read + 2 * sampled)
+    return operations / rate + stage.executions * sizes.execution_s
 
 
 def _sizes(recipe: Recipe) -> _Sizes:
@@ -193,6 +208,7 @@ def _sizes(recipe: Recipe) -> _Sizes:
         heads=text_config.num_attention_heads,
         key_heads=getattr(text_config, "num_key_value_heads", None) or text_config.num_attention_heads,
         vocabulary=model.get_input_embeddings().weight.shape[0],
+        execution_s=sum(_EXECUTION_S.get(p.language, _OTHER_EXECUTION_S) for p in problems) / len(problems),
     )
 
 
@@ -203,9 +219,9 @@ def _problems(recipe: Recipe) -> tuple[Sequence[Problem], Counter[str]]:
         problems = assign_splits(load_problems(*config.files), config, seed_for(recipe.seed, "problems"))
         return problems, Counter(p.split for p in problems)
     few = {"reference": min(config.micro.reference, _SAMPLE), "pool": 1, "development": 1, "test": 1}
-    sizes = MicroProblems(**few, step_weights=config.micro.step_weights)
     counts = {name: getattr(config.micro, name) for name in few}
-    return micro_problems(sizes, recipe.seed), Counter(counts)
+    counts["test"] *= len(config.micro.languages)
+    return micro_problems(config.micro.model_copy(update=few), recipe.seed), Counter(counts)
 
 
 def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:
