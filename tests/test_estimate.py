@@ -88,11 +88,21 @@ def test_what_can_be_known_is_exact() -> None:
         ("mining.n=10", "1-sample", "executions", 2),
         ("reward.epochs=4", "1-reward", "trained", 2),
         ("problems.micro.test=60", "evaluate", "scored", 2),
+        ("problems.micro.languages=['python', 'bash', 'php']", "test-sft", "executions", 3),
+        ("problems.micro.languages=['python', 'bash', 'php']", "0-sample", "executions", 1),
     ],
 )
 def test_twice_the_work_is_twice_the_number(setting: str, stage: str, field: str, factor: float) -> None:
     before, after = getattr(stages()[stage], field), getattr(stages(setting)[stage], field)
     assert after == pytest.approx(factor * before)
+
+
+def test_programs_of_some_languages_take_longer() -> None:
+    def mean(*languages: str) -> float:
+        recipe = load_recipe("tiny", (f"problems.micro.languages={list(languages)}",))
+        return module._sizes(recipe).execution_s
+
+    assert mean("python") < mean("python", "php") < mean("php") < mean("cpp")
 
 
 def test_training_memory_holds_weights_gradients_and_two_moments() -> None:

@@ -35,15 +35,27 @@ from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.split import assign_splits
-from rewardranker.recipe import SFT, Compute, MicroProblems, Recipe
+from rewardranker.recipe import SFT, Compute, Recipe
 from rewardranker.run import seed_for
 
 _NARROW, _WIDE = (128, 0.25), (512, 0.6)
 """Widths of a model, and the share of the measured rate that training and scoring reach there."""
 _SAMPLING = 0.05
 """Likewise, of sampling; see the module's docstring for how well they fit."""
-_EXECUTION_S = 0.003
-"""CPU time of a short Python program in the sandbox."""
+_EXECUTION_S = {
+    "python": 0.003,
+    "cpp": 0.28,
+    "java": 0.08,
+    "php": 0.015,
+    "typescript": 0.06,
+    "csharp": 0.06,
+    "bash": 0.04,
+    "javascript": 0.04,
+    "ruby": 0.09,
+}
+"""CPU time of a short program in the sandbox, compiled by a warm compiler (docs/results/execution.md)."""
+_OTHER_EXECUTION_S = 0.3
+"""Of the languages that were not measured; most are compiled."""
 _CALIBRATION_S = 0.2
 _PROCESS_GB = 1.5
 """The interpreter with the learning library, and the kernels it compiles for small matrices and keeps."""
@@ -85,6 +97,8 @@ class _Sizes:
     vocabulary: int
     keeps_attention: bool
     """Whether attention is computed as plain products, whose weights the backward pass needs."""
+    execution_s: float
+    """Mean CPU time of a program."""
 
     @property
     def training(self) -> int:
@@ -165,7 +179,7 @@ def _cpu_s(stage: _Stage, sizes: _Sizes, rate: float) -> float:
     (narrow, least), (wide, most) = _NARROW, _WIDE
     share = least + (most - least) * min(max((sizes.hidden - narrow) / (wide - narrow), 0), 1)
     operations = (6 * stage.trained + 2 * stage.scored) / share + 2 * stage.sampled / _SAMPLING
-    return sizes.computed * operations / rate + stage.executions * _EXECUTION_S
+    return sizes.computed * operations / rate + stage.executions * sizes.execution_s
 
 
 def _sizes(recipe: Recipe) -> _Sizes:
@@ -208,6 +222,7 @@ def _sizes(recipe: Recipe) -> _Sizes:
         key_heads=getattr(text_config, "num_key_value_heads", None) or text_config.num_attention_heads,
         vocabulary=vocabulary,
         keeps_attention=model.config._attn_implementation == "eager",
+        execution_s=sum(_EXECUTION_S.get(p.language, _OTHER_EXECUTION_S) for p in problems) / len(problems),
     )
 
 
@@ -218,9 +233,9 @@ def _problems(recipe: Recipe) -> tuple[Sequence[Problem], Counter[str]]:
         problems = assign_splits(load_problems(*config.files), config, seed_for(recipe.seed, "problems"))
         return problems, Counter(p.split for p in problems)
     few = {"reference": min(config.micro.reference, _SAMPLE), "pool": 1, "development": 1, "test": 1}
-    sizes = MicroProblems(**few, step_weights=config.micro.step_weights)
     counts = {name: getattr(config.micro, name) for name in few}
-    return micro_problems(sizes, recipe.seed), Counter(counts)
+    counts["test"] *= len(config.micro.languages)
+    return micro_problems(config.micro.model_copy(update=few), recipe.seed), Counter(counts)
 
 
 def _stages(recipe: Recipe, sizes: _Sizes) -> Iterator[_Stage]:

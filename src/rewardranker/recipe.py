@@ -14,6 +14,7 @@ Align = Literal["ppo", "rft", "rft+ppo"]
 Variant = Literal["selftraining", "hardnegatives", "random", "fresh"]
 Head = Literal["likelihood", "scalar", "scalar-mean"]
 PromptForm = Literal["completion", "chat"]
+MicroLanguage = Literal["python", "cpp", "java", "php", "typescript", "csharp", "bash", "javascript"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -36,9 +37,17 @@ class MicroProblems(Section):
     development: PositiveInt = 400
     """Problems on which choices are made."""
     test: PositiveInt = 1000
-    """Problems on which claims are made."""
+    """Tasks on which claims are made: as many problems in each of the languages."""
+    languages: Annotated[tuple[MicroLanguage, ...], Field(min_length=1)] = ("python",)
+    """The other splits' problems take turns in them."""
     step_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (1, 4, 5, 1)
     """Weights of the tasks with 1, 2, 3, ... steps before the reducer: longer tasks are harder."""
+
+    @model_validator(mode="after")
+    def _each_language_once(self) -> "MicroProblems":
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages names one twice")
+        return self
 
 
 class Problems(Section):

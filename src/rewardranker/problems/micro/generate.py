@@ -1,12 +1,23 @@
 """Making micro problems: random trees, inputs that tell right from almost right, splits by composition."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from random import Random
 from typing import cast
 
-from rewardranker.problems.micro import english, python
+from rewardranker.problems.micro import (
+    bash,
+    cpp,
+    csharp,
+    english,
+    java,
+    javascript,
+    php,
+    python,
+    typescript,
+)
+from rewardranker.problems.micro.emitter import Emitter
 from rewardranker.problems.micro.tree import (
     EXPRESSIONS,
     PREDICATES,
@@ -25,6 +36,10 @@ from rewardranker.problems.micro.tree import (
 from rewardranker.problems.problem import Problem, Split
 from rewardranker.recipe import MicroProblems
 
+EMITTERS: dict[str, Emitter] = {
+    emitter.LANGUAGE: emitter for emitter in (python, cpp, java, php, typescript, csharp, bash, javascript)
+}
+"""By the name of the language."""
 _CONDITIONAL = 0.8
 """Share of maps that have a condition."""
 _SPLITS: tuple[tuple[Split, float], ...] = (
@@ -34,14 +49,18 @@ _SPLITS: tuple[tuple[Split, float], ...] = (
     ("test", 0.2),
 )
 """Share of the compositions that belong to each split: no split sees another's."""
+_LARGEST = 2**31
+"""With several languages no value on the way is as large: sums of a few of them are exact in all languages,
+also where numbers are floating-point, as in JavaScript."""
 
 
 def micro_problems(sizes: MicroProblems, seed: int) -> list[Problem]:
-    """Procedural problems in Python, `sizes` of each split, the same for the same seed.
+    """Procedural problems, `sizes` of each split, the same for the same seed.
 
     Problems of the splits "reference" and "development" carry a reference program (the latter for learning
-    curves alone). No composition of operations (the tree
-    without its parameters) occurs in two splits, and no two problems have the same prompt.
+    curves alone). No composition of operations (the tree without its parameters) occurs in two splits, and no
+    two problems have the same prompt. With several languages each task is a problem in the next of them; in
+    the split "test" it is one in each, with the same text, inputs and expected values.
 
     Example:
         >>> problems = micro_problems(MicroProblems(reference=1, pool=1, development=1, test=1), seed=1)
@@ -52,9 +71,9 @@ def micro_problems(sizes: MicroProblems, seed: int) -> list[Problem]:
     seen: set[str] = set()
     for split, _ in _SPLITS:
         size = cast(int, getattr(sizes, split))
-        problems += islice(
-            _split_problems(split, sizes.step_weights, Random(f"micro/{seed}/{split}"), seen), size
-        )
+        tasks = _tasks(split, sizes, Random(f"micro/{seed}/{split}"), seen)
+        for problems_of_task in islice(tasks, size):
+            problems += problems_of_task
     return problems
 
 
@@ -68,36 +87,43 @@ def split_of(composition: str) -> Split:
     return "test"
 
 
-def _split_problems(
-    split: Split, step_weights: Sequence[float], rng: Random, seen: set[str]
-) -> Iterator[Problem]:
+def _tasks(split: Split, sizes: MicroProblems, rng: Random, seen: set[str]) -> Iterator[list[Problem]]:
+    """The problems of each task in turn, without end; `seen`: the texts that were used."""
+    emitters = [EMITTERS[language] for language in sizes.languages]
     number = 0
     while True:
-        task = _random_task(rng, step_weights)
+        task = _random_task(rng, sizes.step_weights)
         if split_of(task.composition()) != split:
             continue
         inputs = _inputs(rng, task.parameters())
         if not _discriminates(task, inputs):
             continue
-        prompt = python.prompt(english.render(task, rng))
-        if prompt in seen:
+        if sizes.languages != ("python",) and not _is_exact_everywhere(task, inputs):
             continue
-        seen.add(prompt)
-        yield Problem(
-            id=f"micro/{split}/{number}",
-            language=python.LANGUAGE,
-            prompt=prompt,
-            tests=python.tests([(xs, compute(task, xs)) for xs in inputs]),
-            stop_tokens=python.STOP_TOKENS,
-            entry_point="f",
-            output_probe=python.output_probe(_inputs(rng, [])),
-            reference=python.completion(task, rng) if split in ("reference", "development") else None,
-            split=split,
-        )
+        text = english.render(task, rng)
+        if text in seen:
+            continue
+        seen.add(text)
+        cases = [(xs, compute(task, xs)) for xs in inputs]
+        probed = _inputs(rng, [])
+        yield [
+            Problem(
+                id=f"micro/{split}/{number}" + (f"/{emitter.LANGUAGE}" if len(emitters) > 1 else ""),
+                language=emitter.LANGUAGE,
+                prompt=emitter.prompt(text, task.reducer.name == "list"),
+                tests=emitter.tests(cases),
+                stop_tokens=emitter.STOP_TOKENS,
+                entry_point=emitter.ENTRY_POINT,
+                output_probe=emitter.output_probe(probed),
+                reference=emitter.completion(task, rng) if split in ("reference", "development") else None,
+                split=split,
+            )
+            for emitter in (emitters if split == "test" else [emitters[number % len(emitters)]])
+        ]
         number += 1
 
 
-def _random_task(rng: Random, step_weights: Sequence[float]) -> Task:
+def _random_task(rng: Random, step_weights: tuple[float, ...]) -> Task:
     size = rng.choices(range(1, len(step_weights) + 1), step_weights)[0]
     steps: list[Step] = []
     while len(steps) < size:
@@ -158,3 +184,10 @@ def _discriminates(task: Task, inputs: list[list[int]]) -> bool:
         any(compute(smaller, xs) != expected for xs, expected in zip(inputs, outputs, strict=True))
         for smaller in task.simplifications()
     )
+
+
+def _is_exact_everywhere(task: Task, inputs: list[list[int]]) -> bool:
+    """Whether no value that a program for `task` computes could overflow, or lose digits, in any language."""
+    parts = [Task(task.steps[:i], Reduce("list")) for i in range(1, len(task.steps) + 1)]
+    values = [compute(part, xs) for part in (*parts, task) for xs in inputs]
+    return all(abs(x) < _LARGEST for value in values for x in (value if isinstance(value, list) else [value]))

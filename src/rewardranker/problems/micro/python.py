@@ -1,10 +1,8 @@
-"""Micro tasks in Python: the emitter for prompts, completions and tests.
-
-An emitter for another language is one more module like this one, with the same four functions.
-"""
+"""Micro tasks in Python."""
 
 from random import Random
 
+from rewardranker.problems.micro.emitter import PREDICATES, Cases
 from rewardranker.problems.micro.tree import (
     Expression,
     Filter,
@@ -14,26 +12,11 @@ from rewardranker.problems.micro.tree import (
     Reduce,
     Step,
     Task,
-    Value,
 )
 
 LANGUAGE = "python"
+ENTRY_POINT = "f"
 STOP_TOKENS = ("\ndef", "\n#", "\nif", "\nclass", "\nassert", "\nprint")
-
-_PREDICATE = {
-    "even": "x % 2 == 0",
-    "odd": "x % 2 != 0",
-    "positive": "x > 0",
-    "negative": "x < 0",
-    "greater": "x > {k}",
-    "at least": "x >= {k}",
-    "less": "x < {k}",
-    "at most": "x <= {k}",
-    "multiple": "x % {k} == 0",
-    "not multiple": "x % {k} != 0",
-    "equal": "x == {k}",
-    "not equal": "x != {k}",
-}
 
 _EXPRESSION = {
     "square": "x * x",
@@ -80,8 +63,8 @@ _REDUCE = {
 }
 
 
-def prompt(text: str) -> str:
-    """The head of the function that `text` asks for."""
+def prompt(text: str, returns_list: bool) -> str:
+    """The head of the function that `text` asks for; it has no types."""
     return f'def f(xs):\n    """{text}"""\n'
 
 
@@ -91,7 +74,7 @@ def completion(task: Task, rng: Random) -> str:
     return "".join(lines) + f"    return {_reducer(task.reducer, rng)}\n"
 
 
-def tests(cases: list[tuple[list[int], Value]]) -> str:
+def tests(cases: Cases) -> str:
     """Assertions that the function returns the expected value for each input."""
     return "".join(f"assert f({xs!r}) == {expected!r}\n" for xs, expected in cases)
 
@@ -105,7 +88,7 @@ def output_probe(inputs: list[list[int]]) -> str:
 
 
 def _predicate(node: Predicate) -> str:
-    return _PREDICATE[node.name].format(k=node.k)
+    return PREDICATES[node.name].format(k=node.k)
 
 
 def _expression(node: Expression) -> str:
