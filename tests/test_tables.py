@@ -12,7 +12,15 @@ from rewardranker.errors import UserError
 from rewardranker.problems.candidate import Candidate
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.problems.problem import Problem, Split
-from rewardranker.tables import read_parquet, read_table, write_table
+from rewardranker.tables import (
+    TableWriter,
+    count_parquet,
+    parquet_columns,
+    parquet_rows,
+    read_parquet,
+    read_table,
+    write_table,
+)
 
 text = st.text(st.characters(codec="utf-8"))
 texts = st.lists(text, max_size=3).map(tuple)
@@ -74,6 +82,25 @@ def test_round_trip(tmp_path_factory: pytest.TempPathFactory, table: tuple[type[
     assert again == rows
     for row in again:  # equal is not enough: a frozen dataclass with a list in it can't be hashed
         hash(row)
+
+
+def test_a_table_is_written_as_its_rows_come_in_groups_of_bounded_size(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Row:
+        name: str
+        texts: tuple[str, ...]
+
+    rows = [Row(str(n), ("x",) * (n % 3 * 2000)) for n in range(12)]
+    writer = TableWriter(tmp_path / "x.parquet", Row)
+    for row in rows:
+        writer.write(asdict(row))
+    writer.close()
+    assert [(r["name"], tuple(r["texts"])) for r in parquet_rows(tmp_path / "x.parquet")] == [
+        (row.name, row.texts) for row in rows
+    ]
+    written = pq.ParquetFile(tmp_path / "x.parquet")
+    assert written.num_row_groups == 4 and count_parquet(tmp_path / "x.parquet") == 12
+    assert parquet_columns(tmp_path / "x.parquet") == ["name", "texts"]
 
 
 def test_an_empty_table_has_its_columns(tmp_path: Path) -> None:

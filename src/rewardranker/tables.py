@@ -20,7 +20,7 @@ _BATCH = 1000
 """Rows that `parquet_rows` holds."""
 
 _ROW_GROUP = 5000
-"""Rows that `TableWriter` holds."""
+"""Rows that `TableWriter` holds; a row counts as many as the longest of its lists has items."""
 
 _ARROW = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
 
@@ -73,12 +73,14 @@ class TableWriter:
     def __init__(self, path: Path, row_type: type[Any]) -> None:
         self._schema = table_schema(row_type)
         self._rows: list[dict[str, Any]] = []
+        self._values = 0
         self._file = pq.ParquetWriter(path, self._schema, compression="zstd")
 
     def write(self, row: dict[str, Any]) -> None:
         """Add a row: its fields by their names."""
         self._rows.append(row)
-        if len(self._rows) == _ROW_GROUP:
+        self._values += max((len(v) for v in row.values() if isinstance(v, (list, tuple))), default=1)
+        if self._values >= _ROW_GROUP:
             self._flush()
 
     def close(self) -> None:
@@ -89,7 +91,7 @@ class TableWriter:
 
     def _flush(self) -> None:
         self._file.write_table(pa.Table.from_pylist(self._rows, self._schema))
-        self._rows = []
+        self._rows, self._values = [], 0
 
 
 def read_parquet(path: Path) -> pa.Table:

@@ -61,6 +61,27 @@ def test_mine_writes_groups_that_train_reward_reads(workshop, rewardranker, tmp_
     assert RewardRanker.from_pretrained(out)
 
 
+def test_an_export_is_read_by_the_commands_that_take_preferences_or_candidates(
+    workshop, rewardranker, tmp_path
+):
+    problems, shared = workshop.folder / "problems.jsonl", tmp_path / "shared"
+    result = rewardranker("export", workshop.executed, "--problems", problems, "-o", shared)
+    assert result.code == 0, result.err
+    for form in ("preference", "candidates"):
+        assert form in result.out
+    candidates, ranker = shared / "candidates" / "train.parquet", ("--ranker", workshop.ranker)
+    for command in (
+        ("train-reward", shared, "--generator", workshop.sft, "-o", tmp_path / "ranker"),
+        ("rank", problems, candidates, *ranker, "-o", tmp_path / "ranked.jsonl"),
+        ("mine", problems, candidates, *ranker, "-o", tmp_path / "groups.parquet"),
+    ):
+        result = rewardranker(*command)
+        assert result.code == 0, result.err
+    assert read_table(tmp_path / "groups.parquet", PreferenceGroup) == read_table(
+        workshop.groups, PreferenceGroup
+    )
+
+
 def test_rank_orders_each_problem_by_score(workshop):
     ranked = workshop.rows("ranked")
     assert sorted(r["id"] for r in ranked) == sorted(r["id"] for r in workshop.rows("samples"))

@@ -72,7 +72,7 @@ def train_sft(
 
 
 def train_reward(
-    pairs: Annotated[Path, typer.Argument(help="Preferences: Parquet of `mine`, JSONL, or DebugBench.")],
+    pairs: Annotated[Path, typer.Argument(help="Preferences: of `mine`, `export`, TRL, DebugBench.")],
     out: OutOption,
     generator: StartOption = None,
     language: Annotated[str, typer.Option(help="For data sets of several languages.")] = "python",
