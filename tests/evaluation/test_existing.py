@@ -184,6 +184,19 @@ def test_policies_and_temperatures_are_chosen_and_greedy_ones_come_along(tmp_pat
         read_existing(path, problems, policy="sft", temperature=2)
 
 
+def test_a_problem_with_nothing_but_a_greedy_candidate_is_named(tmp_path, problems):
+    lines = problems.read_text()
+    problems.write_text(lines + lines.replace("HumanEval/0", "HumanEval/1"))
+    rows = [
+        {"problem_id": f"HumanEval/{i}", "text": "", "temperature": t}
+        for i, t in ((0, 0.0), (0, 1.0), (1, 0.0))
+    ]
+    with pytest.raises(UserError, match="problem HumanEval/1 has a candidate at temperature 0 only"):
+        read_existing(write(tmp_path / "s.jsonl", *rows), problems)
+    greedy = read_existing(write(tmp_path / "s.jsonl", rows[0], rows[2]), problems)
+    assert len(greedy.candidates) == 2
+
+
 def test_what_is_wrong_is_named(tmp_path, problems):
     sample = {"task_id": "HumanEval/0", "completion": ""}
     with pytest.raises(UserError, match=r"come without their problems.*evaluate PROBLEMS --candidates"):

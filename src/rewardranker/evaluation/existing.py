@@ -174,6 +174,12 @@ def read_existing(
     found.candidates = _numbered(_chosen(found.candidates, path, policy, temperature))
     have = {c.problem_id for c in found.candidates}
     found.problems = [p for p in found.problems if p.id in have]
+    drawn = {c.problem_id for c in found.candidates if c.temperature != 0}
+    if drawn and (bare := [p.id for p in found.problems if p.id not in drawn]):
+        raise UserError(
+            f"{path}: problem {bare[0]} has a candidate at temperature 0 only, and others have more; "
+            "sample it too, or leave it out"
+        )
     if not found.candidates:
         of = f" of the problems of {', '.join(map(str, problems))}" if problems else ""
         raise UserError(f"{path}: no candidates{of}")
