@@ -118,21 +118,24 @@ class Judge:
     def verdicts(self, programs: list[tuple[Task, Task, Inputs]]) -> list[Verdict]:
         """Of a program for the first task, under the tests of the second, on these inputs."""
         rng = Random(0)
-        sources = [
-            f"{self._head(program, rng)}\n{self._emitter.tests([(xs, compute(task, xs)) for xs in inputs])}"
-            for program, task, inputs in programs
-        ]
+        sources = []
+        for program, task, inputs in programs:
+            tests = self._emitter.tests([(xs, compute(task, xs)) for xs in inputs])
+            sources.append(f"{self._answer(task, program, rng)}\n{tests}")
         return self._run(sources)
 
     def printed(self, task: Task, inputs: Inputs) -> list[list[int]]:
         """The numbers that a program for `task` returns for each input, as the output probe prints them."""
-        (verdict,) = self._run([f"{self._head(task, Random(0))}\n{self._emitter.output_probe(inputs)}"])
+        (verdict,) = self._run(
+            [f"{self._answer(task, task, Random(0))}\n{self._emitter.output_probe(inputs)}"]
+        )
         assert verdict.passed, verdict.stderr
         return [[int(n) for n in re.findall(r"-?\d+", line)] for line in verdict.stdout.split("\n")[:-1]]
 
-    def _head(self, task: Task, rng: Random) -> str:
+    def _answer(self, task: Task, program: Task, rng: Random) -> str:
+        """The prompt of a task, completed by a program for another."""
         prompt = self._emitter.prompt(english.render(task, rng), task.reducer.name == "list")
-        return prompt + self._emitter.completion(task, rng)
+        return prompt + self._emitter.completion(program, rng)
 
     def _run(self, sources: list[str]) -> list[Verdict]:
         programs = [Program(self._emitter.LANGUAGE, source) for source in sources]
