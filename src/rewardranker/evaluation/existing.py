@@ -251,8 +251,8 @@ def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) ->
 
 def _needs_problems(path: Path) -> str:
     return (
-        f"{path}: these candidates come without their problems; name the problems' file before --candidates: "
-        f"rewardranker evaluate PROBLEMS --candidates {path}"
+        f"{path}: these candidates come without their problems; name the problems' file before them: "
+        f"rewardranker evaluate PROBLEMS --candidates {path}, or rewardranker rank PROBLEMS {path}"
     )
 
 
