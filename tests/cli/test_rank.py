@@ -157,3 +157,25 @@ def test_two_models_in_one_folder_are_told_apart(rewardranker, workshop, complet
     refused = rewardranker(*command)
     assert refused.code == 2 and "--policy one" in refused.err
     assert rewardranker(*command, "--policy", "two").code == 0
+
+
+def test_an_exported_ranker_ranks_as_before(rewardranker, workshop, completions, tmp_path):
+    result = rewardranker("export", workshop.ranker, "-o", tmp_path / "shared")
+    assert result.code == 0, result.err
+    assert f"rewardranker rank CANDIDATES --ranker {tmp_path / 'shared'}" in result.out
+    metrics = json.loads((tmp_path / "shared" / "metrics.json").read_text())
+    assert metrics["train_problems"] and "## Training" in (tmp_path / "shared" / "README.md").read_text()
+    for ranker in (workshop.ranker, tmp_path / "shared"):
+        out = tmp_path / f"{ranker.name}.jsonl"
+        assert rewardranker("rank", completions, "--ranker", ranker, "-o", out).code == 0
+    assert rows(tmp_path / "shared.jsonl") == rows(tmp_path / f"{workshop.ranker.name}.jsonl")
+
+
+def test_a_generator_is_exported_and_other_folders_are_not_models(rewardranker, workshop, tmp_path):
+    result = rewardranker("export", workshop.sft, "-o", tmp_path / "shared")
+    assert result.code == 0 and "vllm serve" in result.out
+    result = rewardranker("export", tmp_path / "shared", "--model", "ranker", "-o", tmp_path / "no")
+    assert result.code == 2 and "rewardranker.json is missing" in result.err
+    (tmp_path / "empty").mkdir()
+    result = rewardranker("export", tmp_path / "empty", "--model", "ranker", "-o", tmp_path / "no")
+    assert result.code == 2 and "no ranker here" in result.err and not (tmp_path / "no").exists()
