@@ -2,6 +2,7 @@ import doctest
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 from real import PUBLISHED, write_checkpoint
+from tiny import TEXTS, make_model
 from transformers import AutoModelForCausalLM
+
+from rewardranker.models.generator import Generator
+from rewardranker.models.ranker import RewardRanker
+from rewardranker.models.tokenizer import train_tokenizer
 
 DOCS = Path(__file__).parents[1] / "docs"
 FILE = re.compile(r"^`([^`\n]+)`\n\n```(?:json|python|toml)\n(?!>>>)(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -52,6 +58,48 @@ def test_the_page_on_real_models_works_with_a_stand_in(
     folder = tmp_path / "models" / "Qwen2.5-Coder-0.5B-Instruct"
     write_checkpoint(folder, "qwen2.5-coder", ["def add(a, b):\n    return a + b\n"] * 2, instruct=True)
     monkeypatch.chdir(tmp_path)
+    run_commands(page)
+    run_examples(page)
+
+
+@pytest.mark.slow
+def test_the_page_on_ranking_works_with_stand_ins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+) -> None:
+    page = "how-to/rank.md"
+    write_files(page, tmp_path)
+    tokenizer = train_tokenizer(TEXTS * 2, 400)
+    generator = Generator(make_model(tokenizer), tokenizer)
+    generator.save(tmp_path / "my-model")
+    RewardRanker.from_generator(generator, "likelihood", seed=1).save(tmp_path / "my-ranker")
+    monkeypatch.chdir(tmp_path)
+    run_commands(page)
+    run_examples(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["how-to/train.md", "how-to/read-report.md"])
+def test_a_page_with_a_whole_run_works_as_written(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+) -> None:
+    write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_commands(page)
+    run_examples(page)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler: apt-get install gcc")
+def test_the_page_on_adding_a_language_adds_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+) -> None:
+    page, root = "how-to/add-a-language.md", DOCS.parent
+    for name in ("src", "tests"):  # a clone
+        shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(root / "pyproject.toml", tmp_path)
+    write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
     run_commands(page)
     run_examples(page)
 
