@@ -1,6 +1,10 @@
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny import TEXTS, make_model
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
@@ -98,3 +102,22 @@ def test_our_own_are_loaded_as_such(tmp_path, tokenizer):
     generator = Generator(make_model(tokenizer), tokenizer)
     RewardRanker.from_generator(generator, "scalar", seed=1).save(tmp_path / "own")
     assert isinstance(load_ranker(str(tmp_path / "own")), RewardRanker)
+
+
+def test_the_head_of_acecoder_is_read_with_its_bias(folder, tmp_path):
+    """AceCodeRM: a causal model and v_head.summary on its last token (acecoder, rm_utils.py)."""
+    plain = SequenceRanker.from_pretrained(folder)
+    expected = plain.score([QUESTION] * 5, PROGRAMS)
+    weights = load_file(folder / "model.safetensors")
+    weights["v_head.summary.weight"] = weights.pop("score.weight")
+    weights["v_head.summary.bias"] = torch.tensor([2.5])
+    weights["lm_head.weight"] = weights["model.embed_tokens.weight"].clone()
+    shutil.copytree(folder, tmp_path / "ace")
+    save_file(weights, tmp_path / "ace" / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    for name in ("id2label", "label2id"):
+        del config[name]
+    config["architectures"] = ["LlamaForCausalRM"]
+    (tmp_path / "ace" / "config.json").write_text(json.dumps(config))
+    found = load_ranker(tmp_path / "ace").score([QUESTION] * 5, PROGRAMS)
+    np.testing.assert_allclose(found, expected + 2.5, atol=1e-5)

@@ -64,7 +64,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def load_checkpoint(
-    path: Path, auto_class: Any, dtype: torch.dtype = torch.float32
+    path: Path, auto_class: Any, dtype: torch.dtype = torch.float32, **options: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model, on `default_device()`, and tokenizer from a local Hugging Face folder; nothing is downloaded.
 
@@ -75,6 +75,7 @@ def load_checkpoint(
         path: the folder.
         auto_class: `AutoModelForCausalLM` or `AutoModelForSequenceClassification`.
         dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
+        options: more arguments of the class's `from_pretrained`.
 
     Raises:
         UserError: the folder holds no such model with a tokenizer that has an end token.
@@ -85,7 +86,7 @@ def load_checkpoint(
     tokenizer = load_tokenizer(path)
     try:
         model, found = auto_class.from_pretrained(
-            path, local_files_only=True, dtype=dtype, output_loading_info=True
+            path, local_files_only=True, dtype=dtype, output_loading_info=True, **options
         )
     except (OSError, ValueError, ImportError) as e:
         raise UserError(f"{path}: cannot be loaded as a {kind} model: {e}") from e

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jinja2 import TemplateError
 from numpy.typing import NDArray
+from safetensors import safe_open
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker import progress
@@ -20,16 +21,17 @@ _GPU_TOKENS_AT_ONCE = 1 << 15
 
 
 class SequenceRanker:
-    """Any sequence classifier with one label: Skywork-Reward, CodeScaler, Themis, a reranker, ...
+    """Any sequence classifier with one label: Skywork-Reward, CodeScaler, Themis, ...; AceCodeRM, too.
 
     It is shown what those are trained on: a chat whose user asks the prompt and whose assistant answers the
     program, by the tokenizer's chat template; without a template the pair (prompt, completion), as the
-    tokenizer joins pairs. The score is the one logit, as it is: no activation.
+    tokenizer joins pairs. The score is the one logit of the last token, as it is: no activation.
 
     Args:
         model: with one label.
         tokenizer: its tokenizer.
         calibration: what its scores mean, see `rewardranker.fit_calibration`; None: not known.
+        bias: added to the logit.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class SequenceRanker:
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         calibration: Calibration | None = None,
+        bias: float = 0.0,
     ) -> None:
         prefer_fast_kernels(model)
+        self._bias = bias
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.calibration = calibration
@@ -52,10 +56,14 @@ class SequenceRanker:
         Raises:
             UserError: the folder holds no sequence classifier, or one with several labels.
         """
-        model, tokenizer = load_checkpoint(Path(path), AutoModelForSequenceClassification, dtype)
+        folder = Path(path)
+        # AceCodeRM's head has another name, and a bias, which sequence classifiers have no place for.
+        bias = _value_head_bias(folder)
+        ace = {} if bias is None else {"num_labels": 1, "key_mapping": {r"^v_head\.summary\.": "score."}}
+        model, tokenizer = load_checkpoint(folder, AutoModelForSequenceClassification, dtype, **ace)
         if model.config.num_labels != 1:
             raise UserError(f"{path}: has {model.config.num_labels} labels; a ranker has one, its score")
-        return cls(model, tokenizer, calibration)
+        return cls(model, tokenizer, calibration, bias or 0.0)
 
     @property
     def reads_programs(self) -> bool:
@@ -95,7 +103,7 @@ class SequenceRanker:
                     [tokens[k] for k in batch], self.tokenizer.pad_token_id, self.model.device
                 )
                 logits = self.model(input_ids=ids, attention_mask=mask).logits[:, 0].double().tolist()
-                found.update((pairs[k], logit) for k, logit in zip(batch, logits, strict=True))
+                found.update((pairs[k], logit + self._bias) for k, logit in zip(batch, logits, strict=True))
                 if on_progress is not None:
                     on_progress(len(batch))
         if on_progress is not None:
@@ -132,3 +140,12 @@ class SequenceRanker:
                 batches.append([])
             batches[-1].append(k)
         return batches
+
+
+def _value_head_bias(folder: Path) -> float | None:
+    """The bias of a head called v_head.summary, as in AceCoder and older trl; None: there is none."""
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, "pt") as tensors:
+            if "v_head.summary.bias" in tensors.keys():  # noqa: SIM118 - not a mapping
+                return float(tensors.get_tensor("v_head.summary.bias"))
+    return None
