@@ -1,11 +1,11 @@
 """The paper's scalar head at micro size, and how many programs each head needs.
 
 For every seed one run of the recipe `micro-scalar`; then rankers of every head are trained on the SFT
-policy's samples for the first problems of the run's pool, and choose among its samples of the test problems,
-which no ranker has seen. "scalar, mean first" is the scalar head of the last token that begins on the mean over
-tokens (`reward.mean_epochs`), as the recipe has it; "scalar" and "scalar-mean" train as many epochs.
-Differences to log-prob are paired by problem; intervals are 95 % bootstrap intervals over problems, those of
-all seeds together where the seeds are pooled.
+policy's samples for the first problems of the run's pool, and choose among its samples of the test
+problems, which no ranker has seen. "scalar, mean first" is the scalar head of the last token that begins
+on the mean over tokens (`reward.mean_epochs`), as the recipe has it; "scalar" and "scalar-mean" train as
+many epochs. Differences to log-prob are paired by problem; intervals are 95 % bootstrap intervals over
+problems, those of all seeds together where the seeds are pooled.
 
 usage: python benchmarks/heads.py [--seeds 2 3 4] [--problems 2000 4000 8000 16000] [--jobs 2]
                                   [--dir runs/heads] [-o docs/results/heads.json]
@@ -161,7 +161,7 @@ def page(
         "# The paper's scalar head at micro size, and how many programs each head needs",
         "",
         f"Made by `{command}`. Percent of the test problems; AUC over pairs of a right and a wrong",
-        "program of a test problem, both the SFT policy's samples. CPU seconds of whole runs are of everything in them.",
+        "program of a test problem, both the SFT policy's samples. CPU seconds are of the whole run.",
         "",
         "## `rewardranker run micro-scalar`",
         "",
