@@ -5,7 +5,7 @@ import os
 import random
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ _SHOWN = 200
 """Characters of a server's answer in a message."""
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 60.0
-_OPTIONAL = ("n", "logprobs", "stop")
+_OPTIONAL = ("n", "logprobs", "stop", "seed")
 """Fields that a server may refuse, and what is done without them."""
 _STOPS = 4
 """As many stop tokens as OpenAI's own servers take."""
@@ -39,8 +39,6 @@ class UpstreamError(UserError):
         super().__init__(message)
         self.status = status
         """HTTP's, of the last attempt; None: there was no whole answer."""
-        self.partial = UpstreamAnswer((), 0, 0)
-        """What other requests of the same call brought: fewer choices than were asked for."""
 
 
 class UpstreamTimeoutError(UpstreamError):
@@ -72,14 +70,17 @@ class UpstreamAnswer:
     """Likewise; of choices that were given and not asked for too."""
 
 
+OnChoices = Callable[[Sequence[UpstreamChoice]], None]
+
+
 class Upstream:
     """Asks one model of a server; the connections are kept, so close it or use it as `async with`.
 
     Servers differ in what they take: choices that are missing are asked for again, and a field that the
-    server refuses (n, logprobs, more than four stop tokens) is left out from then on. 429, 5xx and broken
-    connections are tried again with growing pauses, or after the server's Retry-After. When the awaiting
-    task is cancelled, its connections are closed, by which servers know that nobody waits any more. Where
-    some requests of a call fail, the error has what the others brought (`partial`).
+    server refuses (n, logprobs, seed, more than four stop tokens) is left out from then on. 429, 5xx and
+    broken connections are tried again with growing pauses, or after the server's Retry-After. When the
+    awaiting task is cancelled, its connections are closed, by which servers know that nobody waits any more.
+    A call that needs several requests fails when all of them have ended, with the first error.
 
     Args:
         base_url: up to and with /v1.
@@ -149,6 +150,7 @@ class Upstream:
         stop: Sequence[str] = (),
         seed: int | None = None,
         extra: Mapping[str, Any] | None = None,
+        on_choices: OnChoices | None = None,
     ) -> UpstreamAnswer:
         """`n` continuations of `prompt`, from /completions.
 
@@ -160,13 +162,17 @@ class Upstream:
             stop: where they end; a server may leave the stop token in the text, or stop at four of them only.
             seed: the same requests get the same answers, from servers that know seeds.
             extra: more fields of the request (top_p, ...).
+            on_choices: called with the choices of each request as they come: what it was given isn't lost
+                when another request fails.
 
         Raises:
             UpstreamTimeoutError: the server took too long.
             UpstreamError: it can't be reached, refuses, or answers with what can't be read.
         """
         body = {"prompt": prompt, "max_tokens": max_tokens, "temperature": temperature, "logprobs": 1}
-        return await self._sample("completions", {**body, **_given(stop, seed), **(extra or {})}, n)
+        return await self._sample(
+            "completions", {**body, **_given(stop, seed), **(extra or {})}, n, on_choices
+        )
 
     async def chat(
         self,
@@ -178,6 +184,7 @@ class Upstream:
         stop: Sequence[str] = (),
         seed: int | None = None,
         extra: Mapping[str, Any] | None = None,
+        on_choices: OnChoices | None = None,
     ) -> UpstreamAnswer:
         """`n` answers to `messages` ({"role", "content"}), from /chat/completions; else as `complete`."""
         body = {
@@ -186,33 +193,35 @@ class Upstream:
             "temperature": temperature,
             "logprobs": True,
         }
-        return await self._sample("chat/completions", {**body, **_given(stop, seed), **(extra or {})}, n)
+        return await self._sample(
+            "chat/completions", {**body, **_given(stop, seed), **(extra or {})}, n, on_choices
+        )
 
-    async def _sample(self, path: str, body: dict[str, Any], n: int) -> UpstreamAnswer:
+    async def _sample(
+        self, path: str, body: dict[str, Any], n: int, on_choices: OnChoices | None
+    ) -> UpstreamAnswer:
         choices: list[UpstreamChoice] = []
         prompt_tokens = completion_tokens = asked = 0
         each = n  # choices that one request gives; each gives one or more, so this ends
         while (missing := n - len(choices)) > 0:
             each = 1 if "n" in self._refused[path] else each
             sizes = [min(each, missing - i) for i in range(0, missing, each)]
-            requests = [self._ask(path, body, size, asked + i * each) for i, size in enumerate(sizes)]
+            requests = [
+                self._ask(path, body, size, asked + i * each, on_choices) for i, size in enumerate(sizes)
+            ]
             asked += missing
-            errors: list[BaseException] = []
             for answer in await asyncio.gather(*requests, return_exceptions=True):
                 if isinstance(answer, BaseException):
-                    errors.append(answer)
-                    continue
-                choices += answer.found
-                prompt_tokens += answer.usage.prompt_tokens
-                completion_tokens += answer.usage.completion_tokens
+                    raise answer
+                choices += answer.choices
+                prompt_tokens += answer.prompt_tokens
+                completion_tokens += answer.completion_tokens
                 each = min(each, len(answer.choices))
-            if errors:
-                if isinstance(errors[0], UpstreamError):
-                    errors[0].partial = UpstreamAnswer(tuple(choices), prompt_tokens, completion_tokens)
-                raise errors[0]
-        return UpstreamAnswer(tuple(choices[:n]), prompt_tokens, completion_tokens)
+        return UpstreamAnswer(tuple(choices), prompt_tokens, completion_tokens)
 
-    async def _ask(self, path: str, body: dict[str, Any], n: int, first: int) -> "_Answer":
+    async def _ask(
+        self, path: str, body: dict[str, Any], n: int, first: int, on_choices: OnChoices | None
+    ) -> UpstreamAnswer:
         """One request for `n` choices, without the fields that the server is known to refuse."""
         if "seed" in body:  # the same seed would give the same choices again
             body = {**body, "seed": body["seed"] + first}
@@ -223,10 +232,12 @@ class Upstream:
                 sent["stop"] = body["stop"][:_STOPS]
             response = await self._post(path, sent)
             if response.is_success:
-                answer = self._read(response)
+                answer = self._read(response, n)
                 self._refused[path] |= refused
                 if len(answer.choices) == 1 < n:  # it takes no notice of n
                     self._refused[path].add("n")
+                if on_choices is not None:
+                    on_choices(answer.choices)
                 return answer
             named = {f for f in _OPTIONAL if f in sent and re.search(rf"\b{f}\b", response.text)} - refused
             if response.status_code not in (400, 422) or not named:
@@ -255,13 +266,16 @@ class Upstream:
             raise self._error(f"gave up after {attempt} attempts", response)
         raise UpstreamError(f"{self._url}/{path}: gave up after {attempt} attempts; {why}")
 
-    def _read(self, response: httpx.Response) -> "_Answer":
+    def _read(self, response: httpx.Response, n: int) -> UpstreamAnswer:
         try:
-            return _Answer.model_validate_json(response.content)
+            answer = _Answer.model_validate_json(response.content)
         except ValidationError as e:
             where = ".".join(map(str, e.errors()[0]["loc"]))
             why = f"{where}: {e.errors()[0]['msg']}" if where else e.errors()[0]["msg"]
             raise self._error(f"answered what can't be read ({why})", response) from e
+        n_tokens = answer.usage.completion_tokens or None if len(answer.choices) == 1 else None
+        found = tuple(choice.read(n_tokens) for choice in answer.choices[:n])
+        return UpstreamAnswer(found, answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
     def _error(self, what: str, response: httpx.Response) -> UpstreamError:
         text = response.text
@@ -318,11 +332,6 @@ class _Usage(BaseModel):
 class _Answer(BaseModel):
     choices: list[_Choice] = Field(min_length=1)
     usage: Annotated[_Usage, BeforeValidator(lambda usage: {} if usage is None else usage)] = _Usage()
-
-    @property
-    def found(self) -> list[UpstreamChoice]:
-        n_tokens = self.usage.completion_tokens or None if len(self.choices) == 1 else None
-        return [choice.read(n_tokens) for choice in self.choices]
 
 
 def _given(stop: Sequence[str], seed: int | None) -> dict[str, Any]:
