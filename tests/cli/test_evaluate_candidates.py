@@ -119,9 +119,9 @@ def test_what_evaluate_writes_it_reads(rewardranker, pool, tmp_path):
 
 def test_mistakes(rewardranker, pool, tmp_path):
     for words, message in (
-        ((), "give either --generator"),
-        (("--generator", tmp_path, "--candidates", pool), "give either --generator"),
-        (("--generator", tmp_path), "a generator needs problems"),
+        ((), "give one of --generator"),
+        (("--generator", tmp_path, "--candidates", pool), "give one of --generator"),
+        (("--generator", tmp_path), "to sample, name problems"),
         (("--candidates", tmp_path / "none.jsonl"), "cannot read it"),
     ):
         result = rewardranker("evaluate", *words, "-o", tmp_path / "out")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,17 @@ class _Executed(Record):
 
 
 def completion_rows(problems: Sequence[Problem], candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """Rows {"id", "language", "program", ...the candidate's fields}, which `rewardranker execute` can run."""
+    """Rows {"id", "language", "program", ...the candidate's fields}, which `rewardranker execute` can run.
+
+    A log-probability that isn't known (NaN) has no field.
+    """
     by_id = {p.id: p for p in problems}
     return [
         {
             "id": f"{c.problem_id}#{c.index}",
             "language": by_id[c.problem_id].language,
             "program": by_id[c.problem_id].program(c.text),
-            **asdict(c),
+            **{k: v for k, v in asdict(c).items() if k != "logprob_sum" or not isnan(c.logprob_sum)},
         }
         for c in candidates
     ]
