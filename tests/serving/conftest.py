@@ -16,8 +16,7 @@ from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
 
-PROMPT = "def f(xs):\n"
-GOOD, BAD = "    return sum(xs)\n", "    return xs\n"
+OPTIONS = ("--port", "0", "--workers", "2")
 
 
 class Server:
@@ -54,8 +53,14 @@ Start = Callable[..., Any]
 @contextmanager
 def started(*arguments: str | Path, **environment: str) -> Iterator[Server]:
     process = subprocess.Popen(
-        [sys.executable, "-c", "from rewardranker.cli import main; main()", "serve", "--port", "0"]
-        + ["--workers", "2", *map(str, arguments)],
+        [
+            sys.executable,
+            "-c",
+            "from rewardranker.cli import main; main()",
+            "serve",
+            *OPTIONS,
+            *map(str, arguments),
+        ],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},

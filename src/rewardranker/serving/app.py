@@ -1,7 +1,7 @@
 """The app: routes, errors and what is in front of them."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -30,7 +30,7 @@ def create_app(
     queue: int = 64,
     most_bytes: int = 4 << 20,
     log_prompts: bool = False,
-) -> tuple[FastAPI, Gate]:
+) -> Gate:
     """The app behind its gate.
 
     Args:
@@ -51,7 +51,6 @@ def create_app(
             await best_of.source.aclose()
 
     app = FastAPI(title="RewardRanker", version=rewardranker.__version__, lifespan=lifespan)
-    gate = Gate(app, metrics=metrics, api_key=api_key, queue=queue, most_bytes=most_bytes)
     names = Names(ranker, best_of.source.name if best_of else None, int(time.time()))
     metrics.queue.set_function(lambda: engine.waiting)
     add_handlers(app)
@@ -87,9 +86,6 @@ def create_app(
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-    return app, gate
-
-
-def routes(app: FastAPI) -> Sequence[str]:
-    """Paths that are served."""
-    return list(app.openapi()["paths"])
+    paths = tuple(app.openapi()["paths"])
+    gate = Gate(app, paths, metrics=metrics, api_key=api_key, queue=queue, most_bytes=most_bytes)
+    return gate

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from secrets import token_hex
 
@@ -54,6 +55,7 @@ class Gate:
 
     Args:
         app: what is behind it.
+        paths: that it serves.
         metrics: counts every request.
         api_key: that requests must bear; empty: none.
         queue: requests in work or waiting, at most.
@@ -61,9 +63,16 @@ class Gate:
     """
 
     def __init__(
-        self, app: ASGIApp, *, metrics: Metrics, api_key: str = "", queue: int = 64, most_bytes: int = 4 << 20
+        self,
+        app: ASGIApp,
+        paths: Collection[str],
+        *,
+        metrics: Metrics,
+        api_key: str = "",
+        queue: int = 64,
+        most_bytes: int = 4 << 20,
     ) -> None:
-        self._app, self._metrics = app, metrics
+        self._app, self.paths, self._metrics = app, paths, metrics
         self._key, self._queue, self._most = api_key.encode(), queue, most_bytes
         self._last_s = 1.0
         self.in_flight = 0
@@ -173,7 +182,7 @@ class Gate:
 
     def _note(self, exchange: _Exchange, seconds: float) -> None:
         scope = exchange.scope
-        route = getattr(scope.get("route"), "path", "other")
+        route = scope["path"] if scope["path"] in self.paths else "other"
         self._metrics.requests.labels(route, str(exchange.status)).inc()
         self._metrics.seconds.labels(route).observe(seconds)
         fields = {

@@ -23,7 +23,7 @@ class _Request(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _can_be_sent_on(cls, data: Any) -> Any:
-        """Python reads as JSON what is none, NaN and halves of characters, on which others would fail later."""
+        """Python reads NaN and halves of characters as JSON; what comes later could not write them."""
         json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
         return data
 

@@ -7,11 +7,12 @@ from types import FrameType
 
 import uvicorn
 
+from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.upstream import Upstream
-from rewardranker.serving.app import create_app, routes
+from rewardranker.serving.app import create_app
 from rewardranker.serving.best_of import BestOf
 from rewardranker.serving.engine import Engine
 from rewardranker.serving.gate import Gate
@@ -76,6 +77,7 @@ def serve(
         UserError: a folder holds no model, or there is nowhere to listen.
     """
     log_to_stderr()
+    progress.console.quiet = True  # what does not fit the context is told in answers, and the log is JSON
     metrics = Metrics()
     listening = _listen(host, port)
     sampler = Generator.from_pretrained(generator) if generator else None
@@ -86,8 +88,8 @@ def serve(
         if sampler is not None:
             source = Local(engine, str(generator), sampler.tokenizer.chat_template is not None)
         elif upstream is not None:
-            source = Remote(Upstream(*upstream, read_timeout_s=upstream_timeout_s))
-        app, gate = create_app(
+            source = Remote(Upstream(*upstream, read_timeout_s=upstream_timeout_s, attempts=3))
+        gate = create_app(
             engine,
             str(ranker),
             BestOf(source, engine, tests, best_of) if source else None,
@@ -99,7 +101,7 @@ def serve(
         )
         name, number = listening.getsockname()[:2]
         url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
-        say(f"serving on {url}: {' '.join(routes(app))} (Ctrl-C ends it)")
+        say(f"serving on {url}: {' '.join(gate.paths)} (Ctrl-C ends it)")
         _Server(gate).run(sockets=[listening])
     finally:
         engine.close()
