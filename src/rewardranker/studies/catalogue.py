@@ -1,0 +1,9 @@
+"""The studies by name, in the order in which they build on one another."""
+
+from rewardranker.studies import negatives, scaling
+from rewardranker.studies.study import Study
+
+STUDIES: dict[str, Study] = {
+    "scaling": scaling.STUDY,
+    "negatives": negatives.STUDY,
+}
