@@ -24,6 +24,7 @@ MEASURES = {
     "logprob": "best of n by log-prob",
     "ranker": "best of n by the ranker",
     "oracle": "pass@n",
+    "answer": "the answer",
 }
 """Ways of answering a test problem, in the order of tables."""
 

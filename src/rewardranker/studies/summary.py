@@ -19,6 +19,7 @@ _WORDS = {
     "logprob": "the pick by log-prob",
     "ranker": "the ranker's pick",
     "oracle": "pass@n",
+    "answer": "answers",
 }
 
 Json = dict[str, Any]
@@ -135,7 +136,7 @@ def _differences(study: Study, arms: Sequence[Arm], by_arm: dict[str, dict[int, 
             for s in a
             if s in b and measure in a[s].solved and other in b[s].solved
         ]
-        if both and not (arm == against and all(np.allclose(x, y) for x, y in both)):  # as of one candidate
+        if both:
             names = {"arm": arm, "measure": measure, "against": against, "against_measure": other}
             found.append({**names, **pooled([x - y for x, y in both])})
     return found
