@@ -192,7 +192,7 @@ def _reason(parses: bool | None, verdict: Verdict | None) -> str:
 
 def _refusal(request: ChatRequest | CompletionRequest, best: Candidate) -> str | None:
     least, probability = request.min_confidence, best.score.probability
-    if least is None or probability >= least:
+    if least is None or probability is None or probability >= least:
         return None
     return (
         f"the best candidate is right with probability {probability:.2f}, less than min_confidence {least:g}"

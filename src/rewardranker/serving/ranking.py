@@ -7,6 +7,7 @@ from secrets import token_hex
 
 from fastapi import APIRouter, Request
 
+from rewardranker.models.scores import Score
 from rewardranker.serving.best_of import together
 from rewardranker.serving.engine import Engine
 from rewardranker.serving.errors import RequestError, documented
@@ -47,7 +48,7 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
             results=[
                 RerankResult(
                     index=i,
-                    relevance_score=scores[i].probability,
+                    relevance_score=_relevance(scores[i]),
                     document=shown(request.texts[i]) if request.return_documents else None,
                 )
                 for i in order[: request.top_n]
@@ -94,3 +95,8 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
         )
 
     return router
+
+
+def _relevance(score: Score) -> float:
+    """The probability of being right; without calibration the raw score."""
+    return score.raw if score.probability is None else score.probability
