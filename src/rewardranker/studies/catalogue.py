@@ -5,6 +5,7 @@ from collections.abc import Callable
 from rewardranker.recipe import Recipe
 from rewardranker.studies import (
     alignment,
+    architecture,
     cost,
     iterations,
     negatives,
@@ -20,6 +21,7 @@ STUDIES: dict[str, Callable[[Recipe], Study]] = {
     "alignment": alignment.study,
     "peft": peft.study,
     "sensitivity": sensitivity.study,
+    "architecture": architecture.study,
     "scaling": scaling.study,
     "cost": cost.study,
 }
