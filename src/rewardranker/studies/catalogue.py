@@ -10,6 +10,7 @@ from rewardranker.studies import (
     iterations,
     negatives,
     peft,
+    pretraining,
     scaling,
     sensitivity,
 )
@@ -21,6 +22,7 @@ STUDIES: dict[str, Callable[[Recipe], Study]] = {
     "alignment": alignment.study,
     "peft": peft.study,
     "sensitivity": sensitivity.study,
+    "pretraining": pretraining.study,
     "architecture": architecture.study,
     "scaling": scaling.study,
     "cost": cost.study,
