@@ -158,15 +158,12 @@ def run_study(
 
 
 def _key(recipe: Recipe) -> str:
-    """Of the recipe and of the studies' code: results of another version are measured again, cheaply, for
-    their stages are still there."""
-    execution = recipe.execution.decisive()
-    content = {
-        **recipe.model_dump(mode="json"),
-        "execution": execution,
-        "code": digests(Path(__file__).parent),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    """Of what decides results: those of another recipe, or of other code of studies, are measured again.
+
+    That is quick where their stages are still there.
+    """
+    settings = {**recipe.model_dump(mode="json"), "execution": recipe.execution.decisive()}
+    return hashlib.sha256(json.dumps([settings, _CODE], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, key: str, result: Result) -> None:
