@@ -25,7 +25,7 @@ def ppo(**settings: float) -> Callable[[Seed], Measured]:
         found = seed.measured(seed.tested(policy, "aligned-1"), seed.ranker())
         history = json.loads((policy.path / "history.json").read_text())
         found.numbers["KL to the SFT policy, nats"] = history[-1]["kl"]
-        found.numbers["rounds"] = len(history)
+        found.numbers["rounds"] = history[-1]["round"]
         return found
 
     return measure
