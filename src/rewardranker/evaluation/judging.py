@@ -78,24 +78,25 @@ def judge_candidates(
         UserError: a candidate has neither tests nor a label.
     """
     by_id = {p.id: p for p in problems}
-    endings: Mapping[str, tuple[str, str, str]] = {
+    nothing = ("", "")
+    tests: Mapping[str, tuple[tuple[str, str], ...]] = {
         p.id: (
-            p.tests if runs == "all" else "",
-            "" if runs == "nothing" else p.visible_tests,
-            "" if runs == "nothing" else output_probe(p),
+            (p.tests, p.tests_beside) if runs == "all" else nothing,
+            nothing if runs == "nothing" else (p.visible_tests, p.visible_tests_beside),
+            nothing if runs == "nothing" else (output_probe(p), ""),
         )
         for p in problems
     }
     wanted: list[tuple[int, int, Program]] = []
     for i, c in enumerate(candidates):
         problem = by_id[c.problem_id]
-        if not endings[problem.id][0] and not c.label:
+        if not any(tests[problem.id][0]) and not c.label:
             why = "neither tests nor a label" if runs == "all" else "no label and its tests are not to be run"
             raise UserError(f"problem {problem.id}: candidate {c.index} has {why}, so nothing is known of it")
         wanted += [
-            (i, what, Program(problem.language, c.source(problem, ending)))
-            for what, ending in enumerate(endings[problem.id])
-            if ending
+            (i, what, c.program(problem, *those))
+            for what, those in enumerate(tests[problem.id])
+            if any(those)
         ]
     found: dict[tuple[int, int], Verdict] = {}
     if wanted:

@@ -1,11 +1,13 @@
 """`Program`: a source to run and the language to run it in."""
 
+import json
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from rewardranker.errors import UserError
 from rewardranker.problems.problem import Problem
+from rewardranker.problems.row_tests import RowTests, read_row_tests
 from rewardranker.problems.tests import CallTests, StdinTests, calls_of_asserts
 
 
@@ -37,6 +39,8 @@ class Program:
             >>> Program.of(problem, "    return x + 1", "outside").tests.results
             ('2',)
         """
+        if problem.tests_beside:
+            return cls.judged_beside(problem, problem.prompt + completion, problem.tests_beside)
         if judge == "inside":
             return cls(problem.language, problem.program(completion))
         if problem.language != "python":
@@ -50,6 +54,25 @@ class Program:
                 f"problem {problem.id} can't be judged from outside: {e}; set judge = inside"
             ) from e
         return cls(problem.language, problem.prompt + completion, tests)
+
+    @classmethod
+    def judged_beside(cls, problem: Problem, source: str, tests: str) -> "Program":
+        """`source`, a program for `problem`, judged by the problem's `tests_beside` or the visible ones.
+
+        Raises:
+            UserError: the tests can't be read.
+        """
+        try:
+            found = _beside(tests)
+        except ValueError as e:
+            raise UserError(f"problem {problem.id}: {e}") from e
+        prologue = found.prologue if problem.language == "python" else ""
+        return cls(problem.language, prologue + source, found.tests, found.timeout_s, found.memory_mb)
+
+
+@lru_cache(maxsize=16)  # candidates of a problem follow one another, and some of these tests take megabytes
+def _beside(tests: str) -> RowTests:
+    return read_row_tests(json.loads(tests))
 
 
 @lru_cache(maxsize=4096)

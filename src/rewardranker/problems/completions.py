@@ -30,14 +30,15 @@ class _Executed(Record):
 def completion_rows(problems: Sequence[Problem], candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
     """Rows {"id", "language", "program", ...the candidate's fields}, which `rewardranker execute` can run.
 
-    A log-probability that isn't known (NaN) has no field.
+    A log-probability that isn't known (NaN) has no field. Nor has a program whose tests stand beside it,
+    which can be megabytes: those rows are run with the problems' file.
     """
     by_id = {p.id: p for p in problems}
     return [
         {
             "id": f"{c.problem_id}#{c.index}",
             "language": by_id[c.problem_id].language,
-            "program": by_id[c.problem_id].program(c.text),
+            **({} if by_id[c.problem_id].tests_beside else {"program": by_id[c.problem_id].program(c.text)}),
             **{k: v for k, v in asdict(c).items() if k != "logprob_sum" or not isnan(c.logprob_sum)},
         }
         for c in candidates
