@@ -4,8 +4,6 @@ What a file is follows from the fields of its first row. Every format may come a
 list or as Parquet, and the first two may be gzipped.
 """
 
-import ast
-import doctest
 import json
 import re
 from pathlib import Path
@@ -16,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.problems.contests import APPS, CodeContests, LiveCodeBench, statement
+from rewardranker.problems.examples import prompt_examples
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem, Split
 from rewardranker.problems.public import is_public, public_rows
@@ -152,7 +151,7 @@ class HumanEval(ProblemRow):
             tests=_without_numpy(self.test if called else f"{self.test}\n{call}\n"),
             stop_tokens=HUMANEVAL_STOP,
             entry_point=self.entry_point,
-            visible_tests=_doctests(self.prompt),
+            visible_tests=prompt_examples(self.prompt, self.entry_point),
             reference=self.canonical_solution,
             split="test",
         )
@@ -230,7 +229,7 @@ class MultiPLE(ProblemRow):
             prompt=self.prompt,
             tests=self.tests,
             stop_tokens=tuple(self.stop_tokens),
-            visible_tests=_doctests(self.prompt) if self.language == "python" else "",
+            visible_tests=prompt_examples(self.prompt) if self.language == "python" else "",
             split="test",
             evaluation_only=True,
         )
@@ -352,21 +351,3 @@ def _called(test: str, code: str) -> str:
     """The first top-level function of `code` that `test` calls; empty when there is none."""
     defined = set(re.findall(r"^def (\w+)", code, re.MULTILINE))
     return next((name for name in re.findall(r"(\w+)\s*\(", test) if name in defined), "")
-
-
-def _doctests(prompt: str) -> str:
-    """The prompt's `>>> expression` examples with a literal result, as asserts; empty when it has none."""
-    text = prompt.rstrip().removesuffix('"""').removesuffix("'''")
-    try:
-        examples = doctest.DocTestParser().get_examples(text)
-    except ValueError:  # inconsistent indentation: prose that looks like an example
-        return ""
-    return _lines(*filter(None, map(_as_assert, examples)))
-
-
-def _as_assert(example: doctest.Example) -> str:
-    try:
-        expression = ast.unparse(ast.parse(example.source.strip(), mode="eval"))
-        return f"assert ({expression}) == {ast.literal_eval(example.want.strip())!r}"
-    except (SyntaxError, ValueError):
-        return ""
