@@ -46,7 +46,7 @@ def test_multipl_e_completions_are_cut_at_stop_tokens(tmp_path, name):
     ]
     assert found.timeout_s == 15
     problem = found.problems[0]
-    assert found.candidates[0].program(problem, problem.tests).source == problem.program("    return 1")
+    assert found.candidates[0].program(problem).source == problem.program("    return 1")
 
 
 def test_multipl_e_results_are_labels_counted_as_upstream_counts_them(tmp_path):
@@ -114,7 +114,7 @@ def test_a_solution_with_another_beginning_is_a_whole_program(tmp_path, problems
     row = {"task_id": "HumanEval/0", "solution": "one = lambda: 1"}
     found = read_existing(write(tmp_path / "samples.jsonl", row), problems)
     (candidate,) = found.candidates
-    assert candidate.program(found.problems[0], "check(one)").source == "one = lambda: 1\ncheck(one)"
+    assert candidate.program(found.problems[0]).source == f"one = lambda: 1\n{found.problems[0].tests}"
 
 
 def test_evalplus_folder_of_solutions(tmp_path, problems):

@@ -56,7 +56,7 @@ def test_code_contests(tmp_path):
     assert program == Program(
         "python", problem.prompt + "print(2)", StdinTests(("1\n", "4\n"), ("2\n", "8\n")), 1.5, 256
     )
-    visible = Program.judged_beside(problem, "x", problem.visible_tests_beside)
+    visible = Program.of(problem.by_visible_tests(), "x", whole=True)
     assert visible == Program("python", "x", StdinTests(("1\n",), ("2\n",)), 1.5, 256)
 
 
@@ -97,7 +97,7 @@ def test_live_code_bench(tmp_path):
     assert problem.prompt == '"""\nTwice.\n"""\n' + LIVE_CODE_BENCH["starter_code"]
     tests = Program.of(problem, "return 2 * n").tests
     assert tests == CallTests("twice", ("[1]", "[2]"), ("2", "4"), tuples_are_lists=True)
-    visible = Program.judged_beside(problem, "", problem.visible_tests_beside).tests
+    visible = Program.of(problem.by_visible_tests(), "").tests
     assert isinstance(visible, CallTests) and visible.arguments == ("[1]",)
 
 
@@ -117,9 +117,7 @@ def test_own_rows_with_tests_in_a_list(tmp_path):
     }
     (problem,) = load_problems(write(tmp_path / "rows.jsonl", row))
     assert Program.of(problem, "x") == Program("python", "x", StdinTests(("1", "2"), ("2", "4")), 2.0)
-    assert Program.judged_beside(problem, "x", problem.visible_tests_beside).tests == StdinTests(
-        ("1",), ("2",)
-    )
+    assert Program.of(problem.by_visible_tests(), "x", whole=True).tests == StdinTests(("1",), ("2",))
     with pytest.raises(UserError, match=r"rows.jsonl:1: the row's tests can't be read"):
         load_problems(write(tmp_path / "rows.jsonl", {**row, "tests": [{"input": "1"}]}))
     with pytest.raises(UserError, match=r"rows.jsonl:1: time_limit_s and memory_limit_mb are for tests in"):

@@ -16,6 +16,8 @@ from rewardranker.cli.rank import rank
 from rewardranker.cli.recipes import recipes, validate
 from rewardranker.cli.run import run
 from rewardranker.cli.sample import sample
+from rewardranker.cli.serve import serve
+from rewardranker.cli.study import study
 from rewardranker.cli.train import train_ppo, train_reward, train_sft
 from rewardranker.cli.view import view
 from rewardranker.errors import UserError
@@ -40,7 +42,9 @@ app.command()(mine)
 app.command()(rank)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(study)
 app.command()(export)
+app.command()(serve)
 app.command()(view)
 app.command()(doctor)
 app.add_typer(recipes, name="recipes")

@@ -20,7 +20,7 @@ from rewardranker.cli.options import (
 if TYPE_CHECKING:
     from rewardranker.evaluation.existing import Existing, ExistingCandidate
     from rewardranker.evaluation.language_table import LanguageTable
-    from rewardranker.models.remote import Answers
+    from rewardranker.models.answers import Answers
     from rewardranker.models.upstream import Upstream
     from rewardranker.recipe import Recipe
 
@@ -91,7 +91,7 @@ def evaluate(
     """
     from rewardranker.errors import UserError
     from rewardranker.evaluation.existing import read_existing
-    from rewardranker.models.remote import kept_answers
+    from rewardranker.models.answers import kept_answers
     from rewardranker.recipe import load_recipe
 
     if (generator is not None) + bool(upstream) + (candidates is not None) != 1:
@@ -130,7 +130,7 @@ def _asked(
         Existing,
         ExistingCandidate,
     )
-    from rewardranker.models.remote import sample_remote
+    from rewardranker.models.answers import sample_remote
     from rewardranker.problems.loaders import load_problems
 
     known = load_problems(*problems)

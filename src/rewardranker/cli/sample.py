@@ -77,7 +77,7 @@ def sample(
             )
         write_jsonl(out, completion_rows(known, candidates))
     else:
-        from rewardranker.models.remote import kept_answers, sample_remote
+        from rewardranker.models.answers import kept_answers, sample_remote
 
         server = open_upstream(upstream, model, requests, patience_s)
         with kept_answers(out) as answers, progress.task("sample", len(known) * n) as bar:

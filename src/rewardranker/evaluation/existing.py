@@ -50,12 +50,9 @@ class ExistingCandidate:
     probability: float | None = None
     """Likewise, calibrated."""
 
-    def program(self, problem: Problem, ending: str, beside: str = "") -> Program:
-        """What judges it: it and `ending`, the problem's tests or others for them; or tests beside it."""
-        source = self.text if self.whole else problem.prompt + self.text
-        if beside:
-            return Program.judged_beside(problem, source, beside)
-        return Program(problem.language, f"{source}\n{ending}")
+    def program(self, problem: Problem) -> Program:
+        """What judges it by the tests of `problem`."""
+        return Program.of(problem, self.text, whole=self.whole)
 
 
 @dataclass(slots=True)

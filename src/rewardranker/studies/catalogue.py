@@ -1,0 +1,16 @@
+"""The studies by name, in the order in which they build on one another."""
+
+from collections.abc import Callable
+
+from rewardranker.recipe import Recipe
+from rewardranker.studies import alignment, cost, iterations, negatives, scaling, sensitivity
+from rewardranker.studies.study import Study
+
+STUDIES: dict[str, Callable[[Recipe], Study]] = {
+    "iterations": iterations.study,
+    "negatives": negatives.study,
+    "alignment": alignment.study,
+    "sensitivity": sensitivity.study,
+    "scaling": scaling.study,
+    "cost": cost.study,
+}
