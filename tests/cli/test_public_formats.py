@@ -1,6 +1,8 @@
 """Rows in the public formats, a right and a wrong program each, evaluated in the sandbox."""
 
 import json
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -150,3 +152,14 @@ def test_a_server_samples_programs_that_read_stdin(rewardranker, isolation, tmp_
         (PRINTED[0], "passed"),
         (PRINTED[1], "failed"),
     ]
+
+
+def test_to_name_a_public_data_set_is_to_ask_for_it(rewardranker, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    words = ("--upstream", "http://127.0.0.1:1/v1", "--model", "m", "-o", tmp_path / "out")
+    result = rewardranker("sample", "mbpp", *words)
+    assert result.code == 2 and "pip install 'rewardranker[datasets]'" in result.err
+    assert "HF_HUB_OFFLINE" not in os.environ
+    assert "cannot read it" in rewardranker("sample", tmp_path / "mbpp", *words).err
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
