@@ -66,6 +66,43 @@ def test_evaluate(rewardranker, isolation, problems, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "problems.jsonl"]
 
 
+def chatting(server, request, _):
+    """The completion and a whole program, in blocks; wrong at temperature 0."""
+    texts = [f"Sure:\n```python\ndef inc(x):\n{RIGHT}```\nDone.", "```python\ninc = lambda x: x + 1\n```"]
+    if request["temperature"] == 0:
+        texts = ["I can't."]
+    return {"choices": [{"message": {"role": "assistant", "content": text}} for text in texts]}
+
+
+def test_chat(rewardranker, isolation, problems, tmp_path):
+    samples, executed = tmp_path / "samples.jsonl", tmp_path / "executed.jsonl"
+    with Scripted(chatting) as server:
+        words = (problems, "--upstream", server.url, "--model", "m", "--prompt", "chat", "-n", 2)
+        result = rewardranker("sample", *words, "-o", samples)
+    assert result.code == 0, result.err
+    (turn,) = server.requests[0]["messages"]
+    assert turn["role"] == "user" and "```\ndef inc(x):\n```" in turn["content"]
+    assert "stop" not in server.requests[0]
+    rows = [json.loads(line) for line in samples.read_text().splitlines()]
+    assert [(r["text"].strip(), r.get("whole")) for r in rows] == [
+        ("return x + 1", None),
+        ("inc = lambda x: x + 1", True),
+    ]
+    result = rewardranker("execute", samples, "-o", executed, "--workers", 1)
+    assert result.code == 0, result.err
+    rows = [json.loads(line) for line in executed.read_text().splitlines()]
+    assert [r["strict_status"] for r in rows] == ["passed", "passed"]
+
+    settings = ("--set", "evaluation.n=2", "--set", "execution.workers=1", "--set", "evaluation.bootstrap=50")
+    with Scripted(chatting) as server:
+        words = (problems, "--upstream", server.url, "--model", "m", "--prompt", "chat", *settings)
+        result = rewardranker("evaluate", *words, "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    values = {row["selector"]: row["value"] for row in metrics["rows"]}
+    assert (values["sample"], values["greedy"]) == (1, 0)
+
+
 def test_mistakes(rewardranker, problems, tmp_path):
     out = tmp_path / "out"
     for words, message in (

@@ -43,11 +43,12 @@ def test_candidates(tmp_path):
     seen = []
     with Scripted(echo) as server:
         drawn = sample(server.url, tmp_path / "out", greedy=True, at_once=4, seen=seen)
-    assert [(t, c.problem_id, c.index, c.text, c.policy) for t, c in drawn] == [
+    found = [(d.temperature, d.candidate) for d in drawn]
+    assert [(t, c.problem_id, c.index, c.text, c.policy) for t, c in found] == [
         *((1.0, p.id, i, f"    return '{p.id}', 1.0", "m") for p in PROBLEMS for i in range(2)),
         *((0.0, p.id, 0, f"    return '{p.id}', 0.0", "m") for p in PROBLEMS),
     ]
-    assert all(isnan(c.logprob_sum) and c.finish_reason == "stop" for _, c in drawn)
+    assert all(isnan(c.logprob_sum) and c.finish_reason == "stop" for _, c in found)
     assert {(r["max_tokens"], *r["stop"]) for r in server.requests} == {(7, "\ndef")}
     assert len({r["seed"] for r in server.requests}) == 6
     assert sorted(seen) == [0, 1, 1, 1, 2, 2, 2]
@@ -71,7 +72,10 @@ def test_a_repeated_command_asks_only_for_the_rest(tmp_path):
         drawn = sample(again.url, tmp_path / "out")
     assert [(r["prompt"][4], r["n"]) for r in again.requests] == [("b", 1), ("c", 2)]
     assert again.requests[0]["seed"] not in {r["seed"] for r in server.requests}
-    assert [c.text for _, c in drawn if c.problem_id == "b"] == ["kept", "    return 'b', 1.0"]
+    assert [d.candidate.text for d in drawn if d.candidate.problem_id == "b"] == [
+        "kept",
+        "    return 'b', 1.0",
+    ]
     assert not kept.exists()
 
 

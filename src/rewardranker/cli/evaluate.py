@@ -16,6 +16,7 @@ from rewardranker.cli.options import (
     check_out,
     open_upstream,
 )
+from rewardranker.recipe import PromptForm
 
 if TYPE_CHECKING:
     from rewardranker.evaluation.existing import Existing, ExistingCandidate
@@ -44,6 +45,13 @@ def evaluate(
     model: ModelOption = "",
     requests: RequestsOption = 16,
     patience_s: PatienceOption = 600,
+    prompt: Annotated[
+        PromptForm | None,
+        typer.Option(
+            help="How a model is shown prompts: chat asks for the program, and takes it out of a server's "
+            "answer; default: as the recipe and a generator's folder say, completion for a server."
+        ),
+    ] = None,
     candidates: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +110,7 @@ def evaluate(
     if candidates is None and not problems:
         raise UserError("to sample, name problems: rewardranker evaluate PROBLEMS ... -o OUT")
     if generator is not None:
-        _sampled(generator, problems or [], out, ranker, recipe, assignments)
+        _sampled(generator, problems or [], out, ranker, prompt, recipe, assignments)
         return
     config = load_recipe(recipe, tuple(assignments))
     if candidates is not None:
@@ -113,13 +121,13 @@ def evaluate(
         return
     server = open_upstream(upstream, model, requests, patience_s)
     with kept_answers(out) as answers:
-        given = _asked(server, problems or [], answers, requests, config)
+        given = _asked(server, problems or [], answers, requests, prompt == "chat", config)
         source = {"upstream": server.url, "model": model}
         _measured(given, source, model, out, ranker, "all", timeout_s, shown, config)
 
 
 def _asked(
-    server: "Upstream", problems: list[Path], answers: "Answers", requests: int, config: "Recipe"
+    server: "Upstream", problems: list[Path], answers: "Answers", requests: int, chat: bool, config: "Recipe"
 ) -> "Existing":
     from math import isnan
 
@@ -145,6 +153,7 @@ def _asked(
             seed=config.seed,
             at_once=requests,
             greedy=True,
+            chat=chat,
             on_progress=bar.advance,
         )
     return Existing(
@@ -154,12 +163,14 @@ def _asked(
                 c.problem_id,
                 c.index,
                 c.text,
+                whole=d.whole,
                 policy=c.policy,
-                temperature=temperature,
+                temperature=d.temperature,
                 logprob_sum=None if isnan(c.logprob_sum) else c.logprob_sum,
                 n_tokens=c.n_tokens,
             )
-            for temperature, c in drawn
+            for d in drawn
+            for c in [d.candidate]
         ],
         MULTIPL_E_TIMEOUT_S if any(p.evaluation_only for p in known) else SAMPLES_TIMEOUT_S,
     )
@@ -275,7 +286,13 @@ def _tell(summary: dict[str, object]) -> None:
 
 
 def _sampled(
-    generator: Path, problems: list[Path], out: Path, ranker: Path | None, recipe: str, assignments: list[str]
+    generator: Path,
+    problems: list[Path],
+    out: Path,
+    ranker: Path | None,
+    prompt: PromptForm | None,
+    recipe: str,
+    assignments: list[str],
 ) -> None:
     from rich.console import Console
 
@@ -299,7 +316,7 @@ def _sampled(
     known = load_problems(*problems)
     dtype = weights_dtype(config.compute, trained=False)
     model = Generator.from_pretrained(
-        generator, config.generator.prompt, config.generator.system, dtype=dtype
+        generator, prompt or config.generator.prompt, config.generator.system, dtype=dtype
     )
     judge = RewardRanker.from_pretrained(ranker, dtype=dtype) if ranker else None
     candidates = evaluated_candidates(

@@ -37,7 +37,10 @@ def sample(
     seed: SeedOption = 1,
     prompt: Annotated[
         PromptForm | None,
-        typer.Option(help="How a generator is shown prompts; default: as its folder says."),
+        typer.Option(
+            help="How a model is shown prompts: chat asks for the program, and takes it out of a server's "
+            "answer; default: as a generator's folder says, completion for a server."
+        ),
     ] = None,
 ) -> None:
     """Sample n candidates a problem; the rows can be given to `execute`, `rank` and `mine`.
@@ -56,8 +59,6 @@ def sample(
 
     if (generator is None) == (not upstream):
         raise UserError("give either --generator FOLDER or --upstream URL --model NAME")
-    if upstream and prompt == "chat":
-        raise UserError("--prompt chat is for --generator: a server's /completions continues the prompt")
     check_out(out)
     known = load_problems(problems)
     if generator is not None:
@@ -90,8 +91,9 @@ def sample(
                 max_new_tokens=max_new_tokens,
                 seed=seed,
                 at_once=requests,
+                chat=prompt == "chat",
                 on_progress=bar.advance,
             )
-            candidates = [c for _, c in drawn]
-            write_jsonl(out, completion_rows(known, candidates))
+            candidates = [d.candidate for d in drawn]
+            write_jsonl(out, completion_rows(known, candidates, [d.whole for d in drawn]))
     typer.echo(f"wrote {len(candidates)} candidates of {len(known)} problems to {out}", err=True)

@@ -1,7 +1,7 @@
 """Best of N: candidates of a problem in the order in which to hand them out, and whether to hand one out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from rewardranker.errors import UserError
@@ -53,7 +53,7 @@ class RankedCandidate:
 
     def program(self, problem: Problem) -> Program:
         """What judges it, for `execute`."""
-        return Program(problem.language, Extracted(self.text, self.whole).program(problem))
+        return Program.of(problem, self.text, whole=self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,9 @@ def rank_candidates(
     probability = ranker.probability(raw)
     parses = [candidate_parses(problem, c.text, c.whole) for c in found]
     visible: list[bool | None] = [None] * len(found)
-    if visible_tests and problem.visible_tests:
-        shown = replace(problem, tests=problem.visible_tests)
-        programs = [Program(problem.language, c.program(shown)) for c in found]
+    shown = problem.by_visible_tests()
+    if visible_tests and shown.has_tests:
+        programs = [Program.of(shown, c.text, whole=c.whole) for c in found]
         verdicts = execute(programs, timeout_s=timeout_s)
         visible = [v.passed if v.strict_status not in ("unavailable", "error") else None for v in verdicts]
     order = sorted(range(len(found)), key=lambda i: ranking_key(float(raw[i]), parses[i], visible[i]))

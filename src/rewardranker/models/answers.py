@@ -5,13 +5,15 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import partial
 from math import nan
 from pathlib import Path
 
 from rewardranker.errors import UserError
 from rewardranker.models.upstream import Upstream, UpstreamChoice, UpstreamError
 from rewardranker.problems.candidate import Candidate
+from rewardranker.problems.extraction import Extracted, chat_question, extract_candidate
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.rows import read_rows
 
@@ -59,6 +61,16 @@ class Answers:
             self.path.unlink()
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A candidate that a server proposed."""
+
+    temperature: float
+    candidate: Candidate
+    whole: bool = False
+    """Its text stands for the prompt too: a chat's answer that did not continue it."""
+
+
 @contextmanager
 def kept_answers(out: Path) -> Iterator[Answers]:
     """The answers for what will be written to `out`, kept in a file beside it until the block succeeds."""
@@ -82,9 +94,10 @@ def sample_remote(
     seed: int,
     at_once: int,
     greedy: bool = False,
+    chat: bool = False,
     on_progress: Callable[[int], None] | None = None,
-) -> list[tuple[float, Candidate]]:
-    """(temperature, candidate) of `n` continuations of each prompt, cut at the problem's stop tokens.
+) -> list[Drawn]:
+    """`n` continuations of each prompt, cut at the problem's stop tokens.
 
     What `answers` has is not asked for. After the first error nothing more is begun; what is under way is
     waited for, and kept.
@@ -99,6 +112,7 @@ def sample_remote(
         seed: decides the seeds that are sent, each problem's and candidate's own.
         at_once: problems that are asked for at the same time.
         greedy: one candidate at temperature 0 for each problem, too.
+        chat: ask for the program in a chat, and take it out of the answer (`extract_candidate`).
         on_progress: called with the number of candidates as they come, known ones first.
 
     Raises:
@@ -109,7 +123,7 @@ def sample_remote(
         draws += [(p, 0.0, 1) for p in problems]
 
     def question(p: Problem, t: float) -> str:
-        asked = [upstream.model, p.id, p.prompt, p.stop_tokens, t, max_new_tokens, seed]
+        asked = [upstream.model, p.id, p.prompt, p.stop_tokens, t, max_new_tokens, seed, chat]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     if on_progress is not None:
@@ -121,11 +135,12 @@ def sample_remote(
             answers,
             max_new_tokens=max_new_tokens,
             at_once=at_once,
+            chat=chat,
             on_progress=on_progress,
         )
     )
     return [
-        (t, _candidate(p, i, choice, upstream.model))
+        _drawn(p, t, i, choice, upstream.model, chat)
         for p, t, k in draws
         for i, choice in enumerate(answers.of(question(p, t))[:k])
     ]
@@ -138,6 +153,7 @@ async def _ask_all(
     *,
     max_new_tokens: int,
     at_once: int,
+    chat: bool,
     on_progress: Callable[[int], None] | None,
 ) -> None:
     gate = asyncio.Semaphore(at_once)
@@ -156,14 +172,18 @@ async def _ask_all(
             if failed:
                 return
             try:
-                await upstream.complete(
-                    problem.prompt,
+                # Those that are known may be any of their request: what is still to come has other seeds.
+                seed = int(hashlib.sha256(f"{question}{n_known}".encode()).hexdigest()[:7], 16)
+                turn = {"role": "user", "content": chat_question(problem.prompt)}
+                ask_for = (
+                    partial(upstream.chat, [turn]) if chat else partial(upstream.complete, problem.prompt)
+                )
+                await ask_for(
                     n=n - n_known,
                     temperature=temperature,
                     max_tokens=max_new_tokens,
-                    stop=problem.stop_tokens,
-                    # Those that are known may be any of their request: what is still to come has other seeds.
-                    seed=int(hashlib.sha256(f"{question}{n_known}".encode()).hexdigest()[:7], 16),
+                    stop=() if chat else problem.stop_tokens,  # an answer holds prose and other code, too
+                    seed=seed,
                     on_choices=keep,
                 )
             except UpstreamError as e:
@@ -177,13 +197,17 @@ async def _ask_all(
         raise UpstreamError(f"problem {problem_id}: {error}\n{kept}", error.status) from error
 
 
-def _candidate(problem: Problem, index: int, choice: UpstreamChoice, policy: str) -> Candidate:
-    return Candidate(
+def _drawn(
+    problem: Problem, temperature: float, index: int, choice: UpstreamChoice, policy: str, chat: bool
+) -> Drawn:
+    found = extract_candidate(choice.text, problem) if chat else Extracted(problem.truncate(choice.text))
+    candidate = Candidate(
         problem_id=problem.id,
         index=index,
-        text=problem.truncate(choice.text),
+        text=found.text,
         logprob_sum=nan if choice.logprob_sum is None else choice.logprob_sum,
         n_tokens=choice.n_tokens or 0,
         finish_reason="length" if choice.finish_reason == "length" else "stop",
         policy=policy,
     )
+    return Drawn(temperature, candidate, found.whole)
