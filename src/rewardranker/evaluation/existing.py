@@ -281,8 +281,8 @@ def _evalplus_results(
 
 def _needs_problems(path: Path) -> str:
     return (
-        f"{path}: these candidates come without their problems; name the problems' file before --candidates: "
-        f"rewardranker evaluate PROBLEMS --candidates {path}"
+        f"{path}: these candidates come without their problems; name the problems' file before them: "
+        f"rewardranker evaluate PROBLEMS --candidates {path}, or rewardranker rank PROBLEMS {path}"
     )
 
 

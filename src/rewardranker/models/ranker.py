@@ -345,9 +345,7 @@ def model_card(ranker: RewardRanker, report: Mapping[str, Any] | None = None) ->
     ]
     if ranker.head == "scalar":
         lines += [
-            "Without RewardRanker: `AutoModelForSequenceClassification.from_pretrained` gives the same",
-            "scores as `logits[:, 0]`. vLLM serves it with `--runner pooling`; ask for raw scores, its",
-            "default applies an activation.",
+            "Plain transformers: `AutoModelForSequenceClassification`, whose `logits[:, 0]` is the score.",
             "",
         ]
     return "\n".join(lines)
