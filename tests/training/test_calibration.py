@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
+from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import ece, reliability
-from rewardranker.training.calibration import cross_fitted_probabilities, fit_platt
+from rewardranker.training.calibration import cross_fitted_probabilities, fit_calibration, fit_platt
 
 
 def sample(seed: int, n: int, slope: float = 1.5, intercept: float = -0.7):
@@ -60,3 +61,12 @@ def test_cross_fitting_uses_the_other_half() -> None:
     even = problems % 2 == 0
     slope, intercept = fit_platt(scores[~even], labels[~even])
     np.testing.assert_allclose(found[even], 1 / (1 + np.exp(-(slope * scores[even] + intercept))))
+
+
+def test_a_calibration_is_fitted_on_known_verdicts() -> None:
+    scores, labels = sample(4, 20000)
+    found = fit_calibration(np.append(scores, -np.inf), np.append(labels, False))
+    assert (found.slope, found.intercept) == pytest.approx((1.5, -0.7), abs=0.1)
+    assert (found.mean, found.std) == pytest.approx((scores.mean(), scores.std()))
+    with pytest.raises(UserError, match="all are alike"):
+        fit_calibration(scores, np.ones(len(scores), bool))

@@ -81,7 +81,7 @@ class Generator:
     @classmethod
     def from_pretrained(
         cls,
-        path: Path,
+        path: Path | str,
         prompt: PromptForm | None = None,
         system: str = "",
         *,
@@ -101,7 +101,7 @@ class Generator:
         Raises:
             UserError: the folder holds no causal language model with a tokenizer, or no chat template.
         """
-        model, tokenizer = load_checkpoint(path, AutoModelForCausalLM, dtype)
+        model, tokenizer = load_checkpoint(Path(path), AutoModelForCausalLM, dtype)
         set_prompt_form(tokenizer, prompt, system)
         return cls(model, tokenizer)
 

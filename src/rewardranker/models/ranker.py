@@ -3,7 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -30,38 +30,20 @@ from rewardranker.models.checkpoints import (
 )
 from rewardranker.models.generator import Generator
 from rewardranker.models.prefix import completion_logprobs, completion_states
+from rewardranker.models.scores import Calibration, Score, ranked
 from rewardranker.models.tokens import Tokens, context_length, encode_completions, encode_prompts
 from rewardranker.recipe import Head
 
+__all__ = ["Calibration", "RewardRanker", "Score", "model_card"]
+
 _SETTINGS = "rewardranker.json"
+_UNCALIBRATED = Calibration()
 _TOKENS_AT_ONCE = 2048
 """Of prompts and completions that are scored together: more is slower on a CPU."""
 _GPU_TOKENS_AT_ONCE = 1 << 16
 """On a GPU, as far as its memory reaches."""
 _MEMORY = 0.5
 """Of a GPU's free memory, for what is scored together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What a ranker says of one completion."""
-
-    raw: float
-    """Higher is better; comparable between completions of the same prompt."""
-    probability: float
-    """Calibrated probability that the completion is right."""
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """What raw scores mean, measured when the ranker was trained."""
-
-    slope: float = 1.0
-    intercept: float = 0.0
-    """P(right) = sigmoid(slope * raw + intercept) (Platt 1999), fitted on validation problems."""
-    mean: float = 0.0
-    std: float = 1.0
-    """Of the raw scores of training candidates; PPO's reward is (raw - mean) / std."""
 
 
 class RewardRanker:
@@ -77,12 +59,15 @@ class RewardRanker:
         calibration: from training.
     """
 
+    reads_programs = False
+    """It scores what follows the prompt."""
+
     def __init__(
         self,
         model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         head: Head,
-        calibration: Calibration = Calibration(),
+        calibration: Calibration = _UNCALIBRATED,
     ) -> None:
         prefer_fast_kernels(model)
         self.model = model.eval()
@@ -114,7 +99,7 @@ class RewardRanker:
         return cls(model.to(generator.model.device), generator.tokenizer, head)
 
     @classmethod
-    def from_pretrained(cls, path: Path, *, dtype: torch.dtype = torch.float32) -> "RewardRanker":
+    def from_pretrained(cls, path: Path | str, *, dtype: torch.dtype = torch.float32) -> "RewardRanker":
         """Load what `save` wrote; it computes on the GPU where there is one.
 
         Args:
@@ -124,6 +109,7 @@ class RewardRanker:
         Raises:
             UserError: the folder holds no ranker.
         """
+        path = Path(path)
         if not (path / _SETTINGS).is_file():
             raise UserError(
                 f"{path}: no ranker here ({_SETTINGS} is missing); `rewardranker train-reward` makes one"
@@ -256,8 +242,7 @@ class RewardRanker:
 
     def probability(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated probability of being right, for raw scores of any shape."""
-        z = self.calibration.slope * np.asarray(raw, dtype=np.float64) + self.calibration.intercept
-        return np.asarray(np.exp(-np.logaddexp(0.0, -z)))
+        return self.calibration.probability(raw)
 
     def rank(self, prompt: str, completions: Sequence[str]) -> list[tuple[int, Score]]:
         """(index, score) of each completion, best first; equal scores keep their order.
@@ -265,9 +250,7 @@ class RewardRanker:
         What doesn't fit the model's context comes last, with a raw score of -inf.
         """
         raw = self.score([prompt] * len(completions), completions)
-        probability = self.probability(raw)
-        order = sorted(range(len(raw)), key=lambda i: -raw[i])
-        return [(i, Score(float(raw[i]), float(probability[i]))) for i in order]
+        return ranked(raw, self.probability(raw))
 
 
 def _batches(

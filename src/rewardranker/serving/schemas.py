@@ -48,6 +48,8 @@ class RerankRequest(_Request):
     top_n: Annotated[int, Field(ge=1)] | None = None
     """As many results at most; without it all."""
     return_documents: bool | None = False
+    use_activation: bool | None = None
+    """False: relevance scores are raw. Without it they are probabilities, where the ranker is calibrated."""
 
     @property
     def texts(self) -> list[str]:
@@ -61,7 +63,7 @@ class RerankResult(_Answer):
     index: int
     """Its place in the request."""
     relevance_score: float
-    """Calibrated probability that it is right; 0 for what exceeds the ranker's context."""
+    """Calibrated probability that it is right, 0 for what exceeds the ranker's context; or the raw score."""
     document: Document | str | None = None
 
 
@@ -83,6 +85,8 @@ class ScoreRequest(_Request):
     """One prompt for all candidates, or one for each."""
     documents: _Texts = Field(validation_alias=AliasChoices("documents", "text_2"))
     """Candidates."""
+    use_activation: bool | None = None
+    """True: scores are calibrated probabilities. Without it they are raw."""
 
     @model_validator(mode="after")
     def _as_many(self) -> "ScoreRequest":
@@ -103,7 +107,7 @@ class ScoreData(_Answer):
     index: int
     object: Literal["score"] = "score"
     score: float
-    """Raw: higher is better, comparable between candidates of one prompt."""
+    """Raw, unless asked otherwise: higher is better, comparable between candidates of one prompt."""
 
 
 class ScoreResponse(_Answer):

@@ -3,7 +3,33 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardranker.errors import UserError
+from rewardranker.models.scores import Calibration
+
 Floats = NDArray[np.float64]
+
+
+def fit_calibration(scores: Floats, labels: NDArray[np.bool_]) -> Calibration:
+    """What a ranker's scores mean, from candidates whose verdicts are known.
+
+    Args:
+        scores: [N] raw, of candidates as the ranker will meet them, on problems that it was not trained on.
+        labels: [N] True for right; right and wrong ones.
+
+    Raises:
+        UserError: all are right, or all are wrong.
+
+    Example:
+        >>> found = fit_calibration(np.array([-1.0, 0.0, 1.0, 2.0]), np.array([False, False, True, True]))
+        >>> found.probability(np.array([2.0])).round(2)
+        array([0.8])
+    """
+    scores, labels = np.asarray(scores, dtype=np.float64), np.asarray(labels, dtype=bool)
+    known = np.isfinite(scores)
+    if len(set(labels[known].tolist())) < 2:
+        raise UserError("calibration needs scores of right and of wrong candidates; all are alike")
+    slope, intercept = fit_platt(scores[known], labels[known])
+    return Calibration(slope, intercept, float(scores[known].mean()), float(scores[known].std()))
 
 
 def fit_platt(scores: Floats, labels: NDArray[np.bool_]) -> tuple[float, float]:
