@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     model: str | None = None
     """A name that /v1/models lists; without it the one there is."""
@@ -24,7 +24,8 @@ class _Request(BaseModel):
     @classmethod
     def _can_be_sent_on(cls, data: Any) -> Any:
         """Python reads NaN and halves of characters as JSON; what comes later could not write them."""
-        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+        if not isinstance(data, bytes):  # of another content type, which is an error anyway
+            json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
         return data
 
 
@@ -122,6 +123,8 @@ class ScoreResponse(_Answer):
 
 class StreamOptions(BaseModel):
     """OpenAI's."""
+
+    model_config = ConfigDict(strict=True)
 
     include_usage: bool = False
 
