@@ -68,6 +68,8 @@ def test_a_body_that_is_no_json_is_answered(local) -> None:
         answer = httpx.post(f"{local.url}/rerank", content=content, headers=headers)
         assert answer.status_code == 400, content
         assert answer.json()["error"]["message"]
+    plain = httpx.post(f"{local.url}/rerank", content=b'{"query": "a", "documents": ["a"]}')
+    assert plain.status_code == 400
     lone = b'{"query": "\\ud800", "documents": ["a"]}'
     assert httpx.post(f"{local.url}/rerank", content=lone, headers=headers).status_code == 400
 

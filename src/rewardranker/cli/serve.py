@@ -5,11 +5,14 @@ from typing import Annotated
 
 import typer
 
-from rewardranker.cli.options import RankerOption
-
 
 def serve(
-    ranker: RankerOption,
+    ranker: Annotated[
+        str,
+        typer.Option(
+            "--ranker", help="Folder of a ranker, ours or of others, or a URL: vLLM's /score, /rerank."
+        ),
+    ],
     generator: Annotated[
         Path | None, typer.Option("--generator", help="Folder of a Hugging Face causal LM that samples.")
     ] = None,

@@ -66,6 +66,16 @@ class BestOfN:
     """All of them, best first."""
 
 
+def ranking_key(raw: float, parses: bool | None, visible: bool | None = None) -> tuple[bool, bool, float]:
+    """Sorts candidates, best first: what fails a check comes after what doesn't, whatever its score."""
+    return parses is False, visible is False, -raw
+
+
+def ranker_input(problem: Problem, text: str, whole: bool, ranker: Ranker) -> str:
+    """A candidate as `ranker` reads it: the whole program, or what follows the prompt."""
+    return problem.prompt + text if ranker.reads_programs and not whole else text
+
+
 def rank_candidates(
     problem: Problem,
     candidates: Sequence[str],

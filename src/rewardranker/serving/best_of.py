@@ -6,9 +6,10 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rewardranker.evaluation.best_of_n import ranker_input, ranking_key
 from rewardranker.execution.program import Program
 from rewardranker.execution.verdict import Verdict
-from rewardranker.models.ranker import Score
+from rewardranker.models.scores import Score
 from rewardranker.problems.extraction import Extracted, extract_candidate, extract_program
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem
@@ -37,7 +38,7 @@ class Candidate:
     @property
     def place(self) -> tuple[bool, bool, float]:
         """Candidates in this order are the best first."""
-        return self.parses is False, self.visible is False, -self.score.raw
+        return ranking_key(self.score.raw, self.parses, self.visible)
 
     def report(self, rank: int) -> CandidateReport:
         """As it is told."""
@@ -109,6 +110,8 @@ class BestOf:
             if request.extra.get(field):
                 raise RequestError(400, f"{field} can't be had with best-of-N; leave it out", field)
         self.source.check(request)
+        if request.min_confidence is not None and not self._engine.is_calibrated:
+            raise RequestError(400, "min_confidence needs a ranker with a calibration", "min_confidence")
         wanted, greedy = request.n or 1, request.temperature == 0
         count = request.best_of or (wanted if greedy else max(wanted, self._best_of))
         if count < wanted:
@@ -141,13 +144,14 @@ class BestOf:
         texts = [sample.text for sample in samples]
         programs = await asyncio.to_thread(self._extracted, request, problem, texts)
         scores, verdicts = await together(
-            self._engine.score(problem.prompt, [e.text for e, _ in programs]),
+            self._engine.score(
+                problem.prompt,
+                [ranker_input(problem, e.text, e.whole, self._engine.ranker) for e, _ in programs],
+            ),
             self._visible(problem, [e if parses is not False else None for e, parses in programs]),
         )
         return [
-            Candidate(
-                sample, program.text, score, parses, None if v is None else v.passed, _reason(parses, v)
-            )
+            Candidate(sample, program.text, score, parses, _passed(v), _reason(parses, v))
             for sample, (program, parses), score, v in zip(samples, programs, scores, verdicts, strict=True)
         ]
 
@@ -182,17 +186,27 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     return [task.result() for task in tasks]
 
 
+def _passed(verdict: Verdict | None) -> bool | None:
+    if verdict is None or verdict.strict_status in ("unavailable", "error"):
+        return None
+    return verdict.passed
+
+
 def _reason(parses: bool | None, verdict: Verdict | None) -> str:
     if parses is False:
         return "it does not parse"
-    if verdict is not None and not verdict.passed:
+    if _passed(verdict) is False and verdict is not None:
         return f"visible tests: {verdict.reason}"
     return ""
 
 
 def _refusal(request: ChatRequest | CompletionRequest, best: Candidate) -> str | None:
     least, probability = request.min_confidence, best.score.probability
-    if least is None or probability is None or probability >= least:
+    if least is None or probability is None:
+        return None
+    if best.reason:
+        return f"no candidate will do; of the best one: {best.reason}"
+    if probability >= least:
         return None
     return (
         f"the best candidate is right with probability {probability:.2f}, less than min_confidence {least:g}"

@@ -13,11 +13,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
-from rewardranker.models.ranker import RewardRanker, Score
+from rewardranker.models.remote import RemoteRanker
+from rewardranker.models.scores import Ranker, Score
 from rewardranker.models.tokens import CODE_END, Tokens, context_length, encode_chat, encode_prompts, is_chat
 from rewardranker.problems.problem import Problem
+from rewardranker.serving.errors import RankerError
 
 _CHARACTERS = 1 << 17
 """Of prompts and candidates that are scored in one call; the ranker splits it by tokens."""
@@ -67,7 +71,7 @@ class Engine:
     Awaiting tasks may be cancelled: what has not begun is dropped.
 
     Args:
-        ranker: scores.
+        ranker: scores; its methods are called on the thread.
         generator: samples; None: `sample` isn't called.
         on_batch: called after each batch of scores, with the number of candidates in it, on the thread.
 
@@ -78,11 +82,13 @@ class Engine:
 
     def __init__(
         self,
-        ranker: RewardRanker,
+        ranker: Ranker,
         generator: Generator | None = None,
         on_batch: Callable[[int], None] = lambda _: None,
     ) -> None:
-        self._ranker, self._generator, self._on_batch = ranker, generator, on_batch
+        self.ranker, self._generator, self._on_batch = ranker, generator, on_batch
+        self.is_calibrated = ranker.probability(np.zeros(1)) is not None
+        """Whether scores come with probabilities."""
         self._rows = 0
         if generator is not None:
             whole = context_length(generator.model)
@@ -186,12 +192,17 @@ class Engine:
             job.future.set_result(result)
 
     def _scores(self, jobs: Sequence[_Scoring]) -> list[list[Score]]:
-        raw = self._ranker.score(
-            [job.prompt for job in jobs for _ in job.completions],
-            [c for job in jobs for c in job.completions],
-        )
+        prompts = [job.prompt for job in jobs for _ in job.completions]
+        try:
+            raw = self.ranker.score(prompts, [c for job in jobs for c in job.completions])
+        except UserError as e:
+            if isinstance(self.ranker, RemoteRanker):  # nothing that a client could mend
+                raise RankerError(str(e)) from e
+            raise
         self._on_batch(len(raw))
-        scores = map(Score, raw.tolist(), self._ranker.probability(raw).tolist())
+        probability = self.ranker.probability(raw)
+        known = [None] * len(raw) if probability is None else probability.tolist()
+        scores = map(Score, raw.tolist(), known)
         return [[next(scores) for _ in job.completions] for job in jobs]
 
     def _rollouts(self, jobs: Sequence[_Sampling]) -> list[list[Rollout]]:

@@ -22,6 +22,10 @@ class RequestError(Exception):
         self.status, self.param, self.code = status, param, code
 
 
+class RankerError(Exception):
+    """A ranker that another server computes gave no scores."""
+
+
 def error_response(
     status: int,
     message: str,
@@ -59,6 +63,10 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(UserError)
     async def _wrong(_: Request, e: UserError) -> JSONResponse:
         return error_response(400, str(e))
+
+    @app.exception_handler(RankerError)
+    async def _ranker(_: Request, e: RankerError) -> JSONResponse:
+        return error_response(502, str(e), code="ranker_error")
 
     @app.exception_handler(HTTPException)
     async def _http(_: Request, e: HTTPException) -> JSONResponse:

@@ -48,7 +48,7 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
             results=[
                 RerankResult(
                     index=i,
-                    relevance_score=_relevance(scores[i]),
+                    relevance_score=_value(i, scores[i], request.use_activation is not False),
                     document=shown(request.texts[i]) if request.return_documents else None,
                 )
                 for i in order[: request.top_n]
@@ -71,32 +71,36 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
     async def score(request: ScoreRequest, http: Request) -> ScoreResponse:
         """Score candidates, each for its prompt or all for one."""
         names.check(request.model, name)
+        if request.use_activation and not engine.is_calibrated:
+            raise RequestError(400, "this ranker has no calibration: its scores are raw", "use_activation")
         queries, documents = request.pairs()
         places: dict[str, list[int]] = {}
         for i, query in enumerate(queries):
             places.setdefault(query, []).append(i)
         found = await together(*(engine.score(q, [documents[i] for i in some]) for q, some in places.items()))
-        raw = {
-            i: s.raw
+        known = {
+            i: s
             for some, scores in zip(places.values(), found, strict=True)
             for i, s in zip(some, scores, strict=True)
         }
-        http.state.log = {"candidates": len(raw)}
-        for i in sorted(raw):
-            if not math.isfinite(raw[i]):
-                raise RequestError(
-                    400, f"candidate {i} exceeds the ranker's context with its prompt", "documents"
-                )
+        http.state.log = {"candidates": len(known)}
         return ScoreResponse(
             id=f"score-{token_hex(12)}",
             created=int(time.time()),
             model=name,
-            data=[ScoreData(index=i, score=raw[i]) for i in sorted(raw)],
+            data=[
+                ScoreData(index=i, score=_value(i, known[i], bool(request.use_activation)))
+                for i in range(len(known))
+            ],
         )
 
     return router
 
 
-def _relevance(score: Score) -> float:
-    """The probability of being right; without calibration the raw score."""
-    return score.raw if score.probability is None else score.probability
+def _value(i: int, score: Score, activated: bool) -> float:
+    """The number that stands for candidate `i`: its probability, where there is one and it is wanted."""
+    if activated and score.probability is not None:
+        return score.probability
+    if not math.isfinite(score.raw):
+        raise RequestError(400, f"candidate {i} exceeds the ranker's context with its prompt", "documents")
+    return score.raw

@@ -15,7 +15,7 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 
 
 class _Request(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     model: str | None = None
     """A name that /v1/models lists; without it the one there is."""
@@ -24,7 +24,8 @@ class _Request(BaseModel):
     @classmethod
     def _can_be_sent_on(cls, data: Any) -> Any:
         """Python reads NaN and halves of characters as JSON; what comes later could not write them."""
-        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+        if not isinstance(data, bytes):  # of another content type, which is an error anyway
+            json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
         return data
 
 
@@ -48,6 +49,8 @@ class RerankRequest(_Request):
     top_n: Annotated[int, Field(ge=1)] | None = None
     """As many results at most; without it all."""
     return_documents: bool | None = False
+    use_activation: bool | None = None
+    """False: relevance scores are raw. Without it they are probabilities, where the ranker is calibrated."""
 
     @property
     def texts(self) -> list[str]:
@@ -61,7 +64,7 @@ class RerankResult(_Answer):
     index: int
     """Its place in the request."""
     relevance_score: float
-    """Calibrated probability that it is right; 0 for what exceeds the ranker's context."""
+    """Calibrated probability that it is right, 0 for what exceeds the ranker's context; or the raw score."""
     document: Document | str | None = None
 
 
@@ -83,6 +86,8 @@ class ScoreRequest(_Request):
     """One prompt for all candidates, or one for each."""
     documents: _Texts = Field(validation_alias=AliasChoices("documents", "text_2"))
     """Candidates."""
+    use_activation: bool | None = None
+    """True: scores are calibrated probabilities. Without it they are raw."""
 
     @model_validator(mode="after")
     def _as_many(self) -> "ScoreRequest":
@@ -103,7 +108,7 @@ class ScoreData(_Answer):
     index: int
     object: Literal["score"] = "score"
     score: float
-    """Raw: higher is better, comparable between candidates of one prompt."""
+    """Raw, unless asked otherwise: higher is better, comparable between candidates of one prompt."""
 
 
 class ScoreResponse(_Answer):
@@ -118,6 +123,8 @@ class ScoreResponse(_Answer):
 
 class StreamOptions(BaseModel):
     """OpenAI's."""
+
+    model_config = ConfigDict(strict=True)
 
     include_usage: bool = False
 

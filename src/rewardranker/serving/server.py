@@ -10,7 +10,7 @@ import uvicorn
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
-from rewardranker.models.ranker import RewardRanker
+from rewardranker.models.load import load_ranker
 from rewardranker.models.upstream import Upstream
 from rewardranker.serving.app import create_app
 from rewardranker.serving.best_of import BestOf
@@ -41,7 +41,7 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    ranker: Path,
+    ranker: str,
     *,
     generator: Path | None = None,
     upstream: tuple[str, str] | None = None,
@@ -59,7 +59,7 @@ def serve(
     """Serve until SIGTERM or SIGINT, then finish what is in flight.
 
     Args:
-        ranker: folder of a ranker.
+        ranker: folder of a ranker, or the URL of one; see `load_ranker`.
         generator: folder of a causal language model that samples.
         upstream: in place of it, URL and model's name of a server that samples.
         host: address to listen on.
@@ -81,7 +81,7 @@ def serve(
     metrics = Metrics()
     listening = _listen(host, port)
     sampler = Generator.from_pretrained(generator) if generator else None
-    engine = Engine(RewardRanker.from_pretrained(ranker), sampler, metrics.scored)
+    engine = Engine(load_ranker(ranker), sampler, metrics.scored)
     tests = VisibleTests(workers=workers)
     try:
         source: Source | None = None
@@ -91,7 +91,7 @@ def serve(
             source = Remote(Upstream(*upstream, read_timeout_s=upstream_timeout_s, attempts=3))
         gate = create_app(
             engine,
-            str(ranker),
+            ranker,
             BestOf(source, engine, tests, best_of) if source else None,
             metrics=metrics,
             api_key=api_key,
