@@ -48,6 +48,17 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     temporary.rename(path)
 
 
+@contextmanager
+def whole_directory(path: Path) -> Iterator[Path]:
+    """As `atomic_directory`, and nothing is left when the block ends with an error."""
+    with atomic_directory(path) as temporary:
+        try:
+            yield temporary
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_path(path) as temporary:

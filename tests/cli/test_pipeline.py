@@ -90,7 +90,7 @@ def test_rank_orders_each_problem_by_score(workshop):
         by_problem[row["problem_id"]].append(row)
     for rows in by_problem.values():
         assert [r["rank"] for r in rows] == [1, 2, 3, 4]
-        assert [r["score"] for r in rows] == sorted((r["score"] for r in rows), reverse=True)
+        assert rows == sorted(rows, key=lambda r: (r["parses"] is False, -r["score"]))
         assert all(0 <= r["probability"] <= 1 for r in rows)
     ranker = RewardRanker.from_pretrained(workshop.ranker)
     prompt = {p.id: p.prompt for p in workshop.problems}[ranked[0]["problem_id"]]

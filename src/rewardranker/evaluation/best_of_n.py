@@ -1,7 +1,7 @@
 """Best of N: candidates of a problem in the order in which to hand them out, and whether to hand one out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from rewardranker.errors import UserError
@@ -53,7 +53,7 @@ class RankedCandidate:
 
     def program(self, problem: Problem) -> Program:
         """What judges it, for `execute`."""
-        return Program(problem.language, Extracted(self.text, self.whole).program(problem))
+        return Program.of(problem, self.text, whole=self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,31 +99,66 @@ def rank_candidates(
         UserError: tree-sitter's grammars, or a sandbox, are missing; the ranker could not be asked.
     """
     found = [extract_candidate(c, problem) if chat else Extracted(c) for c in candidates]
-    raw = ranker.score(
-        [problem.prompt] * len(found), [ranker_input(problem, c.text, c.whole, ranker) for c in found]
-    )
-    probability = ranker.probability(raw)
-    parses = [candidate_parses(problem, c.text, c.whole) for c in found]
-    visible: list[bool | None] = [None] * len(found)
-    if visible_tests and problem.visible_tests:
-        shown = replace(problem, tests=problem.visible_tests)
-        programs = [Program(problem.language, c.program(shown)) for c in found]
+    visible: list[bool | None] | None = None
+    shown = problem.by_visible_tests()
+    if visible_tests and shown.has_tests:
+        programs = [Program.of(shown, c.text, whole=c.whole) for c in found]
         verdicts = execute(programs, timeout_s=timeout_s)
         visible = [v.passed if v.strict_status not in ("unavailable", "error") else None for v in verdicts]
-    order = sorted(range(len(found)), key=lambda i: ranking_key(float(raw[i]), parses[i], visible[i]))
-    return [
-        RankedCandidate(
-            rank,
-            i,
-            found[i].text,
-            found[i].whole,
-            float(raw[i]),
-            None if probability is None else float(probability[i]),
-            parses[i],
-            visible[i],
-        )
-        for rank, i in enumerate(order, 1)
+    return next(iter(rank_all([problem] * len(found), found, ranker, visible=visible).values()), [])
+
+
+def rank_all(
+    problems: Sequence[Problem],
+    candidates: Sequence[Extracted],
+    ranker: Ranker,
+    *,
+    visible: Sequence[bool | None] | None = None,
+    syntax: bool = True,
+    on_progress: Callable[[int], None] | None = None,
+) -> dict[str, list[RankedCandidate]]:
+    """Candidates of many problems, each problem's best first, under the problems' ids.
+
+    Args:
+        problems: of each candidate.
+        candidates: in any order; `RankedCandidate.index` is the place here.
+        ranker: any.
+        visible: whether each passes its problem's visible tests.
+        syntax: check whether they parse.
+        on_progress: see `Ranker.score`.
+    """
+    texts = [
+        ranker_input(problem, c.text, c.whole, ranker)
+        for problem, c in zip(problems, candidates, strict=True)
     ]
+    raw = ranker.score([problem.prompt for problem in problems], texts, on_progress=on_progress)
+    probability = ranker.probability(raw)
+    parses = [
+        candidate_parses(problem, c.text, c.whole) if syntax else None
+        for problem, c in zip(problems, candidates, strict=True)
+    ]
+    passes = [None] * len(candidates) if visible is None else visible
+    groups: dict[str, list[int]] = {}
+    for i, problem in enumerate(problems):
+        groups.setdefault(problem.id, []).append(i)
+    return {
+        problem_id: [
+            RankedCandidate(
+                rank,
+                i,
+                candidates[i].text,
+                candidates[i].whole,
+                float(raw[i]),
+                None if probability is None else float(probability[i]),
+                parses[i],
+                passes[i],
+            )
+            for rank, i in enumerate(
+                sorted(group, key=lambda i: ranking_key(float(raw[i]), parses[i], passes[i])), 1
+            )
+        ]
+        for problem_id, group in groups.items()
+    }
 
 
 def best_of_n(

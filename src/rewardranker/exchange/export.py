@@ -1,10 +1,9 @@
 """Writes a source as a folder that `datasets.load_dataset` and TRL's trainers take as it is."""
 
 import json
-import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -16,7 +15,7 @@ from rewardranker.errors import UserError
 from rewardranker.exchange.card import Contents, card
 from rewardranker.exchange.rows import ROWS, Form, SharedCandidate
 from rewardranker.exchange.source import Source, open_source
-from rewardranker.files import atomic_directory, read_lines
+from rewardranker.files import read_lines, whole_directory
 from rewardranker.problems.candidate import FinishReason
 from rewardranker.problems.completions import candidate_rows
 from rewardranker.problems.preference import KnownPrograms, PreferenceGroup
@@ -82,7 +81,7 @@ def export(
         raise UserError(f"{path}: holds groups, no candidates; choose another form than candidates")
     wanted = forms or tuple(f for f in Form if source.candidates or f != Form.CANDIDATES)
     contents = Contents(source.name, source.made, checked=bool(source.problems))
-    with _whole_or_absent(out) as folder:
+    with whole_directory(out) as folder:
         with _Files(folder, wanted, file_format, contents) as files:
             _Export(source, files, contents, pairs, limit, seed).write()
         if not contents.rows:
@@ -91,17 +90,6 @@ def export(
             raise UserError(f"{path}: nothing to export: {why}")
         (folder / "README.md").write_text(card(contents), "utf-8")
     return contents
-
-
-@contextmanager
-def _whole_or_absent(out: Path) -> Iterator[Path]:
-    """A folder that is there when the block ends without an error, and leaves nothing when it doesn't."""
-    with atomic_directory(out) as folder:
-        try:
-            yield folder
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
 
 
 class _Lines:

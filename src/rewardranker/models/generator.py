@@ -85,7 +85,7 @@ class Generator:
         prompt: PromptForm | None = None,
         system: str = "",
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> "Generator":
         """Load any Hugging Face causal language model from a local folder; nothing is downloaded.
 
@@ -96,7 +96,7 @@ class Generator:
             prompt: how the model is shown prompts; None: as the folder says that `save` wrote, else
                 "completion".
             system: content of the system turn, for "chat".
-            dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
+            dtype: of the weights; None: as the folder has them on a GPU, float32 on a CPU.
 
         Raises:
             UserError: the folder holds no causal language model with a tokenizer, or no chat template.

@@ -24,7 +24,7 @@ def load_ranker(
         UserError: there is no ranker.
     """
     if str(source).startswith(("http://", "https://")):
-        from rewardranker.models.remote import RemoteRanker
+        from rewardranker.models.remote_ranker import RemoteRanker
 
         return RemoteRanker(str(source), model)
     import torch

@@ -27,6 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker.errors import UserError
+from rewardranker.problems.extraction import chat_question
 from rewardranker.recipe import PromptForm
 
 Tokens = list[int]
@@ -34,9 +35,6 @@ Tokens = list[int]
 CODE_END = "\n```"
 """Where a program that is shown as a chat ends."""
 
-_INSTRUCTION = (
-    "Complete this program. Answer with all of it in one code block, beginning as it does here.\n\n```\n"
-)
 _CHAT = "rewardranker_prompt"
 _HERE = "\ue000"
 """Stands for a prompt; a character of private use, which no template has."""
@@ -63,7 +61,7 @@ def set_prompt_form(tokenizer: PreTrainedTokenizerBase, form: PromptForm | None,
             "generator.prompt to 'completion', or give the instruction-tuned model"
         )
     chat = [{"role": "system", "content": system}] if system else []
-    chat.append({"role": "user", "content": f"{_INSTRUCTION}{_HERE}{CODE_END}"})
+    chat.append({"role": "user", "content": chat_question(_HERE)})
     try:
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     except TemplateError as e:

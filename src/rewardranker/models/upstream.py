@@ -120,7 +120,8 @@ class Upstream:
         self._limit = limit or nullcontext()
         self._attempts = attempts
         self._refused: defaultdict[str, set[str]] = defaultdict(set)
-        self._url = str(url.copy_with(userinfo=b"")).rstrip("/")
+        self.url = str(url.copy_with(userinfo=b"")).rstrip("/")
+        """As it was given, without credentials."""
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
@@ -252,7 +253,7 @@ class Upstream:
                     response = await self._client.post(path, json=body)
             except httpx.ReadTimeout as e:
                 seconds = self._client.timeout.read
-                raise UpstreamTimeoutError(f"{self._url}/{path}: no answer within {seconds:g} s") from e
+                raise UpstreamTimeoutError(f"{self.url}/{path}: no answer within {seconds:g} s") from e
             except (httpx.TransportError, httpx.DecodingError) as e:
                 why = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
             if response is not None and response.status_code != 429 and response.status_code < 500:
@@ -264,7 +265,7 @@ class Upstream:
             await asyncio.sleep(wait if asked is None else asked)
         if response is not None:
             raise self._error(f"gave up after {attempt} attempts", response)
-        raise UpstreamError(f"{self._url}/{path}: gave up after {attempt} attempts; {why}")
+        raise UpstreamError(f"{self.url}/{path}: gave up after {attempt} attempts; {why}")
 
     def _read(self, response: httpx.Response, n: int) -> UpstreamAnswer:
         try:

@@ -17,7 +17,7 @@ import numpy as np
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
-from rewardranker.models.remote import RemoteRanker
+from rewardranker.models.remote_ranker import RemoteRanker
 from rewardranker.models.scores import Ranker, Score
 from rewardranker.models.tokens import CODE_END, Tokens, context_length, encode_chat, encode_prompts, is_chat
 from rewardranker.problems.problem import Problem
