@@ -19,7 +19,9 @@ from typing import Any
 class Scripted:
     """Answers as `reply(server, request, handler)` says: an object, or (status, headers, body)."""
 
-    def __init__(self, reply: Callable[["Scripted", dict[str, Any], BaseHTTPRequestHandler], Any]) -> None:
+    def __init__(
+        self, reply: Callable[["Scripted", dict[str, Any], BaseHTTPRequestHandler], Any], port: int = 0
+    ) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.paths: list[str] = []
@@ -50,7 +52,7 @@ class Scripted:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 

@@ -143,7 +143,7 @@ def test_more_requests_than_the_queue_holds(start, ranker_folder: Path, generato
 
     with start("--ranker", ranker_folder, "--generator", generator_folder, "--queue", "64") as server:
         descriptors = Path("/proc", str(server.process.pid), "fd")
-        httpx.get(f"{server.url}/health")
+        httpx.post(f"{server.v1}/completions", json={"prompt": PROMPT, "max_tokens": 8}, timeout=60)
         before = len(list(descriptors.iterdir()))
         answers = asyncio.run(ask(server))
         statuses = Counter(a.status_code for a in answers)

@@ -23,8 +23,11 @@ from rewardranker.models.tokens import CODE_END, Tokens, context_length, encode_
 from rewardranker.problems.problem import Problem
 from rewardranker.serving.errors import RankerError
 
-_CHARACTERS = 1 << 17
-"""Of prompts and candidates that are scored in one call; the ranker splits it by tokens."""
+_CHARACTERS = 1 << 14
+"""Of prompts and candidates that are scored together, some thousand tokens: more are hardly faster, and who
+is in a batch waits for all of it."""
+_ROWS = 64
+"""Of candidates that are sampled together on a CPU; the keys and values of each take memory."""
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -93,6 +96,8 @@ class Engine:
         if generator is not None:
             whole = context_length(generator.model)
             self._rows = generator.rows_at_once([Problem("", "", "#", "")], whole)
+            if generator.model.device.type != "cuda":
+                self._rows = min(self._rows, _ROWS)
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
