@@ -25,7 +25,7 @@ print(held - resident_mb())
 
 
 def test_gaps_between_small_objects_are_given_back() -> None:
-    """In a process of its own: in one that freed larger blocks before, glibc maps more of them by themselves."""
+    """In a process of its own: where larger blocks were freed before, glibc maps more of them singly."""
     if not hasattr(ctypes.CDLL(None), "malloc_trim"):
         pytest.skip("only glibc has malloc_trim")
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True)
