@@ -10,7 +10,7 @@ from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Mining
 
-VARIANTS = ("selftraining", "hardnegatives", "random", "fresh")
+VARIANTS = ("selftraining", "hardnegatives", "random", "mix", "fresh")
 
 
 def problem(name="p", reference=None):
@@ -100,6 +100,14 @@ def test_hardnegatives_adds_high_scored_failures_against_what_passed_before():
         "hardnegatives-1",
     )
     assert {m.kind for m in programs} == {"hard negative"}
+
+
+def test_mix_adds_the_better_scored_half_of_them_and_others():
+    sampled = [*SAMPLED, *(candidate(f"low {i}", policy="aligned-1") for i in range(20))]
+    ((group,), programs) = mined([problem()], EARLIER, sampled, config=Mining(top=3), variant="mix")
+    assert group.chosen == ("old right",) and len(set(group.rejected)) == 2
+    assert group.rejected[0] == "wrong 1"  # the first of two
+    assert [m.kind for m in programs] == ["hard negative", "random negative"]
 
 
 def test_selftraining_adds_them_against_what_newly_passes():
@@ -261,8 +269,10 @@ def test_what_every_variant_keeps(situation, seed):
         assert {m.problem_id for m in programs} == {g.problem_id for g in groups}
         kinds = {m.kind for m in programs}
         allowed = {"random negative" if variant in ("random", "fresh") else "hard negative"}
+        if variant == "mix":
+            allowed = {"random negative", "hard negative"}
         assert kinds <= allowed | ({"new positive"} if variant in ("selftraining", "fresh") else set())
-    assert sizes["hardnegatives"] == sizes["random"]
+    assert sizes["hardnegatives"] == sizes["random"] == sizes["mix"]
     assert sizes["selftraining"] == sizes["fresh"]
     if config.match:
         assert len(set(sizes.values())) == 1

@@ -3,10 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from rewardranker.errors import UserError
-from rewardranker.recipe import Recipe, load_recipe, missing_inputs, shipped, to_toml
+from rewardranker.recipe import Recipe, changed, load_recipe, missing_inputs, shipped, to_toml
 
 MINIMAL = 'name = "r"\n[problems.micro]\n[generator.decoder]\n'
 
@@ -225,3 +225,12 @@ def sections(model: type[BaseModel]) -> list[type[BaseModel]]:
 def test_sections_are_documented() -> None:
     for section in sections(Recipe):
         assert section.__doc__
+
+
+def test_a_changed_recipe_is_merged_and_checked() -> None:
+    recipe = load_recipe("micro")
+    other = changed(recipe, seed=5, sft={"epochs": 2})
+    assert (other.seed, other.sft.epochs) == (5, 2)
+    assert other.sft.batch_size == recipe.sft.batch_size and recipe.sft.epochs != 2
+    with pytest.raises(ValidationError):
+        changed(recipe, sft={"epochs": 0})

@@ -91,6 +91,14 @@ def test_the_key_is_decided_by_name_config_and_inputs(tmp_path: Path) -> None:
     assert key("a", {"n": 1, "m": 2}, [one]) != base
 
 
+def test_stages_of_one_name_can_lie_side_by_side(tmp_path: Path) -> None:
+    run, first, second = Run(tmp_path, side_by_side=True), Worker("1"), Worker("2")
+    a = run.stage("a", first, config=1)
+    b = run.stage("a", second, config=2)
+    assert run.stage("a", first, config=1) == a != b and first.calls == 1
+    assert [(s.path / "out.txt").read_text() for s in run.stages] == ["1", "2"]
+
+
 def test_a_superseded_stage_is_kept_and_comes_back(tmp_path: Path) -> None:
     run, old, new = Run(tmp_path), Worker("old"), Worker("new")
     first = run.stage("a", old, config=1)

@@ -28,7 +28,7 @@ _PUBLIC = {
     "Calibration": "rewardranker.models.scores",
     "RewardRanker": "rewardranker.models.ranker",
     "SequenceRanker": "rewardranker.models.sequence",
-    "RemoteRanker": "rewardranker.models.remote",
+    "RemoteRanker": "rewardranker.models.remote_ranker",
     "load_ranker": "rewardranker.models.load",
     "fit_calibration": "rewardranker.training.calibration",
     # Selection.

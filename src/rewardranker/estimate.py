@@ -38,10 +38,10 @@ from rewardranker.problems.split import assign_splits
 from rewardranker.recipe import SFT, Compute, Recipe
 from rewardranker.run import seed_for
 
-_NARROW, _WIDE = (128, 0.25), (512, 0.6)
-"""Widths of a model, and the share of the measured rate that training and scoring reach there."""
-_SAMPLING = 0.05
-"""Likewise, of sampling; see the module's docstring for how well they fit."""
+_WIDTHS = (128, 512)
+_SHARES = {"training": (0.25, 0.6), "sampling": (0.05, 0.15)}
+"""Of the measured rate, what models of at most and at least these widths reach; scoring is like training. See
+the module's docstring for how well they fit."""
 _EXECUTION_S = {
     "python": 0.003,
     "cpp": 0.28,
@@ -63,7 +63,7 @@ _FLOAT = 4
 _TRAINED = 4 * _FLOAT
 """Bytes a parameter that is trained: weight, gradient and AdamW's two moments."""
 _HALF = 2
-_HELD, _HELD_LORA = 1.6, 1.9
+_HELD, _HELD_LORA = 1.6, 2.2
 """Memory that activations take over their size: glibc keeps what is freed between them."""
 _LINEAR = 7
 """Linear layers of a decoder's layer: four of attention, three of the gated feed-forward."""
@@ -176,9 +176,11 @@ def _on_gpu() -> list[str]:
 
 def _cpu_s(stage: _Stage, sizes: _Sizes, rate: float) -> float:
     """CPU seconds of a stage."""
-    (narrow, least), (wide, most) = _NARROW, _WIDE
-    share = least + (most - least) * min(max((sizes.hidden - narrow) / (wide - narrow), 0), 1)
-    operations = (6 * stage.trained + 2 * stage.scored) / share + 2 * stage.sampled / _SAMPLING
+    narrow, wide = _WIDTHS
+    width = min(max((sizes.hidden - narrow) / (wide - narrow), 0), 1)
+    share = {work: least + (most - least) * width for work, (least, most) in _SHARES.items()}
+    operations = (6 * stage.trained + 2 * stage.scored) / share["training"]
+    operations += 2 * stage.sampled / share["sampling"]
     return sizes.computed * operations / rate + stage.executions * sizes.execution_s
 
 

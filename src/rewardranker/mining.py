@@ -91,6 +91,7 @@ def mine(
 
     - hardnegatives: hard negatives, against the passing programs known before;
     - random: as many failures, drawn uniformly from all that were sampled, against the same;
+    - mix: as many failures, the better-scored half of the hard ones and a draw from the others;
     - selftraining: hard negatives against new passing programs (those known before where there are none;
       failures known before where nothing failed now);
     - fresh: like selftraining with failures drawn uniformly; with samples of the SFT policy in place of the
@@ -116,13 +117,16 @@ def mine(
             known[c.problem_id].failed.pop(c.text, None)
     ranked = _ranked(sampled, scores)
     rng = Random(seed)
-    plain: list[_Sides] = []  # problem, hard negatives, random negatives
+    plain: list[_Sides] = []  # problem, hard negatives, random negatives (or a mix)
     full: list[_Sides] = []  # problem, new positives, negatives
     for problem in problems:
         before, now = known[problem.id], ranked.get(problem.id, [])
         failed = [s for s in now if not s.candidate.passed and s.candidate.text not in before]
         hard = [s for s in failed if _is_hard(s, now, config)][: config.max_per_side]
         chance = rng.sample(failed, len(hard))
+        if variant == "mix":
+            kept = hard[: _half(hard)]
+            chance = kept + rng.sample([s for s in failed if s not in kept], len(hard) - len(kept))
         positives = [s for s in now if s.candidate.passed and s.candidate.text not in before]
         positives = rng.sample(positives, min(len(positives), config.max_per_side))
         if hard and before.passed:
@@ -147,8 +151,14 @@ def mine(
         for problem, hard, chance in _draw(plain, size, rng):
             negatives = hard if variant == "hardnegatives" else chance
             groups.append(_group(problem, known[problem.id].passed, _sources(negatives), source))
-            mined += _mined(negatives, "hard negative" if variant == "hardnegatives" else "random negative")
+            hard_ones = {"hardnegatives": len(negatives), "mix": _half(negatives)}.get(variant, 0)
+            mined += _mined(negatives[:hard_ones], "hard negative")
+            mined += _mined(negatives[hard_ones:], "random negative")
     return groups, mined
+
+
+def _half(programs: Sequence[_Scored]) -> int:
+    return (len(programs) + 1) // 2
 
 
 def _is_hard(scored: _Scored, of_problem: Sequence[_Scored], config: Mining) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from rewardranker.errors import UserError
 
 Align = Literal["ppo", "rft", "rft+ppo"]
-Variant = Literal["selftraining", "hardnegatives", "random", "fresh"]
+Variant = Literal["selftraining", "hardnegatives", "random", "mix", "fresh"]
 Head = Literal["likelihood", "scalar", "scalar-mean"]
 PromptForm = Literal["completion", "chat"]
 MicroLanguage = Literal["python", "cpp", "java", "php", "typescript", "csharp", "bash", "javascript"]
@@ -76,6 +76,9 @@ class Problems(Section):
 class Decoder(Section):
     """A decoder built from this config and trained from scratch."""
 
+    family: Literal["llama", "gpt_neox"] = "llama"
+    """llama: RMSNorm and a gated feed-forward layer, one after the other. gpt_neox: LayerNorm with biases,
+    attention and a plain feed-forward layer side by side. Both with rotary positions and tied embeddings."""
     vocabulary: PositiveInt = 1024
     """Entries of the BPE tokenizer trained on the problems."""
     hidden: PositiveInt = 128
@@ -83,7 +86,7 @@ class Decoder(Section):
     layers: PositiveInt = 3
     heads: PositiveInt = 2
     intermediate: PositiveInt = 384
-    """Width of the gated feed-forward layer."""
+    """Width of the feed-forward layer."""
     context: PositiveInt = 512
     """Most tokens of prompt and completion together."""
     dropout: Fraction = 0.0
@@ -341,8 +344,8 @@ class Recipe(Section):
     align: Align = "rft"
     """How the generator is aligned: the paper's PPO, rejection-sampling fine-tuning, or both in turn."""
     variant: Variant = "selftraining"
-    """What mining adds: hard negatives and new positives; hard negatives only; as many random failures; or,
-    as a control, as many fresh samples of the SFT policy."""
+    """What mining adds: hard negatives and new positives; hard negatives only; as many random failures; half
+    hard ones and half random; or, as a control, as many fresh samples of the SFT policy."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads of the training library; 0: all cores."""
     problems: Problems
@@ -408,6 +411,16 @@ def load_recipe(recipe: str, assignments: tuple[str, ...] = ()) -> Recipe:
             f"  {'.'.join(map(str, error['loc'])) or '(recipe)'}: {error['msg']}" for error in e.errors()
         ]
         raise UserError(f"{path}: {len(lines)} error(s)\n" + "\n".join(lines)) from e
+
+
+def changed(recipe: Recipe, **settings: Any) -> Recipe:
+    """The recipe with other settings, sections merged key by key, checked like any recipe.
+
+    Example:
+        >>> changed(load_recipe("micro"), seed=2, sft={"epochs": 1}).sft.epochs
+        1
+    """
+    return Recipe.model_validate(_merged(recipe.model_dump(), settings))
 
 
 def missing_inputs(recipe: Recipe) -> list[str]:

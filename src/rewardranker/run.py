@@ -98,6 +98,10 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
 
+class InUseError(UserError):
+    """Another process is working on the run directory."""
+
+
 class Run:
     """A run directory, held by one process at a time.
 
@@ -105,10 +109,15 @@ class Run:
     the hash of its name, its config and its inputs' keys. A stage whose folder is there under the same key is
     not run again; one under another key is moved to `superseded/`, and back when a later recipe asks for it
     again.
+
+    Args:
+        directory: made if it isn't there.
+        side_by_side: stages of one name lie beside each other, in `<name>-<key>/`: for studies, whose arms
+            are variants of one run and share most of it.
     """
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, *, side_by_side: bool = False) -> None:
+        self.directory, self._side_by_side = directory, side_by_side
         self.stages: list[Stage] = []
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -118,7 +127,7 @@ class Run:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as e:
-            raise UserError(
+            raise InUseError(
                 f"{directory}: another process is working on this run; wait for it or choose --dir"
             ) from e
         for left_over in directory.glob(".*.tmp"):  # of a killed process that was writing a file
@@ -142,12 +151,18 @@ class Run:
             inputs: the stages whose artifacts `work` reads.
         """
         key = _key(name, config, inputs)
-        path = self.directory / name
-        self._put_in_place(path, key)
+        if self._side_by_side:
+            path = self.directory / f"{name}-{key}"
+        else:
+            path = self.directory / name
+            self._put_in_place(path, key)
         if path.is_dir():
             finished = json.loads((path / "stage.json").read_text())
             stage = Stage(name, path, key, Cost(**finished["cost"]))
-            progress.console.print(f"[green]✓[/] {name}  [dim]already done ({stage.cost.wall_s:.0f} s)[/]")
+            if not self._side_by_side:  # where most stages are asked for again and again
+                progress.console.print(
+                    f"[green]✓[/] {name}  [dim]already done ({stage.cost.wall_s:.0f} s)[/]"
+                )
         else:
             checkpoint = _checkpoint(path, key, cost := Cost())
             with progress.stage(name), atomic_directory(path) as folder:
@@ -158,8 +173,13 @@ class Run:
             memory.give_back()
             stage = Stage(name, path, key, cost)
             progress.console.print(f"[green]✓[/] {name}  [dim]{cost.wall_s:.0f} s[/]")
-        self.stages.append(stage)
+        if stage not in self.stages:
+            self.stages.append(stage)
         return stage
+
+    def close(self) -> None:
+        """Let other processes work on the directory."""
+        self._lock.close()
 
     def write_cost(self) -> Cost:
         """Write cost.json: what each stage spent, whenever it ran, and the total, which is returned."""

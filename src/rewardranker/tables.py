@@ -4,7 +4,7 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -138,7 +138,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def read_table(path: Path, row_type: type[Row]) -> list[Row]:
-    """Read what `write_table` wrote.
+    """Read what `write_table` wrote, maybe before a field with a default was added.
 
     Raises:
         UserError: the file is missing, not Parquet, or lacks a column of `row_type`.
@@ -146,12 +146,14 @@ def read_table(path: Path, row_type: type[Row]) -> list[Row]:
     names = [f.name for f in fields(row_type)]  # type: ignore[arg-type]
     hints = typing.get_type_hints(row_type)
     table = read_parquet(path)
-    missing = [n for n in names if n not in table.column_names]
+    defaults = {f.name: f.default for f in fields(row_type) if f.default is not MISSING}  # type: ignore[arg-type]
+    missing = [n for n in names if n not in table.column_names and n not in defaults]
     if missing:
         raise UserError(f"{path}: no column {', '.join(missing)}; columns: {', '.join(table.column_names)}")
     columns: list[list[Any]] = []
     for name in names:
-        values = table.column(name).to_pylist()
+        known = name in table.column_names
+        values = table.column(name).to_pylist() if known else [defaults[name]] * len(table)
         if typing.get_origin(hints[name]) is tuple:
             values = [tuple(v) for v in values]
         columns.append(values)

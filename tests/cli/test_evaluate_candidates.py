@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.evaluation.selection import Outcome
+from rewardranker.execution.languages import find_language
 from rewardranker.tables import read_table
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -119,9 +121,9 @@ def test_what_evaluate_writes_it_reads(rewardranker, pool, tmp_path):
 
 def test_mistakes(rewardranker, pool, tmp_path):
     for words, message in (
-        ((), "give either --generator"),
-        (("--generator", tmp_path, "--candidates", pool), "give either --generator"),
-        (("--generator", tmp_path), "a generator needs problems"),
+        ((), "give one of --generator"),
+        (("--generator", tmp_path, "--candidates", pool), "give one of --generator"),
+        (("--generator", tmp_path), "to sample, name problems"),
         (("--candidates", tmp_path / "none.jsonl"), "cannot read it"),
     ):
         result = rewardranker("evaluate", *words, "-o", tmp_path / "out")
@@ -143,3 +145,24 @@ def test_multipl_e_results_give_upstreams_pass_at_k(rewardranker, tmp_path):
         assert rewardranker("evaluate", "--candidates", path, "--run", "nothing", "-o", out).code == 0
         (row,) = json.loads((out / "metrics.json").read_text())["pass_at_k"]
         assert (row["k"], row["value"]) == (1, pytest.approx(c / n))
+
+
+@NEEDS_DATA
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["cpp", "java", "php", "js", "ts", "sh", "cs"])
+def test_labels_of_the_gpt_pool_are_reproduced(rewardranker, isolation, tmp_path, language):
+    """Two that pass and one of each other label; docs/results/labels.md has all of them."""
+    found = find_language(language)
+    if missing := found.missing():
+        pytest.skip(f"{found.name} needs {missing[0].name}: make toolchains")
+    by_status = defaultdict(list)
+    for line in (DATA / "pools" / "multipl-e-gpt" / f"{language}.jsonl").read_text().splitlines():
+        by_status[json.loads(line)["status"]].append(line)
+    chosen = [line for status, lines in by_status.items() for line in lines[: 1 + (status == "passed")]]
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(f"{line}\n" for line in chosen if json.loads(line)["status"] != "timeout"))
+    words = ("evaluate", "--candidates", pool, "--set", "execution.workers=1", "-o", tmp_path / "out")
+    result = rewardranker(*words)
+    assert result.code == 0, result.err
+    labels = json.loads((tmp_path / "out" / "metrics.json").read_text())["labels"]
+    assert labels["agree"] == labels["compared"] == len(pool.read_text().splitlines()) > 2

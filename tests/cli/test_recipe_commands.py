@@ -52,7 +52,7 @@ def test_help_of_every_command(rewardranker):
     top = rewardranker("--help")
     assert top.code == 0
     commands = ["demo", "run", "validate", "execute", "sample", "train-sft", "train-reward", "train-ppo"]
-    commands += ["mine", "rank", "evaluate", "compare", "view", "doctor", "recipes"]
+    commands += ["mine", "rank", "evaluate", "compare", "study", "view", "doctor", "recipes"]
     for command in commands:
         assert command in top.out
         shown = rewardranker(command, "--help")

@@ -46,7 +46,7 @@ def test_multipl_e_completions_are_cut_at_stop_tokens(tmp_path, name):
     ]
     assert found.timeout_s == 15
     problem = found.problems[0]
-    assert found.candidates[0].source(problem, problem.tests) == problem.program("    return 1")
+    assert found.candidates[0].program(problem).source == problem.program("    return 1")
 
 
 def test_multipl_e_results_are_labels_counted_as_upstream_counts_them(tmp_path):
@@ -114,7 +114,7 @@ def test_a_solution_with_another_beginning_is_a_whole_program(tmp_path, problems
     row = {"task_id": "HumanEval/0", "solution": "one = lambda: 1"}
     found = read_existing(write(tmp_path / "samples.jsonl", row), problems)
     (candidate,) = found.candidates
-    assert candidate.source(found.problems[0], "check(one)") == "one = lambda: 1\ncheck(one)"
+    assert candidate.program(found.problems[0]).source == f"one = lambda: 1\n{found.problems[0].tests}"
 
 
 def test_evalplus_folder_of_solutions(tmp_path, problems):
@@ -124,6 +124,32 @@ def test_evalplus_folder_of_solutions(tmp_path, problems):
         path.write_text(f"def one():\n    return {i}\n")
     found = read_existing(tmp_path / "solutions", problems)
     assert [c.text for c in found.candidates] == ["def one():\n    return 0\n", "def one():\n    return 1\n"]
+
+
+@pytest.mark.parametrize(("plus", "labels"), [(False, ["passed", "passed"]), (True, ["passed", "timeout"])])
+def test_evalplus_results_are_labels_of_the_tests_that_the_problems_have(tmp_path, plus, labels):
+    test = HUMANEVAL["test"] + ("\ndef assertion(out, exp, atol): pass\n" if plus else "")
+    row = {**HUMANEVAL, "test": test, "canonical_solution": ""}
+    results = [
+        {"task_id": "HumanEval/0", "solution": f"{HUMANEVAL['prompt']}    return {i}\n", **statuses}
+        for i, statuses in enumerate(
+            (
+                {"base_status": "pass", "plus_status": "pass"},
+                {"base_status": "pass", "plus_status": "timeout"},
+            )
+        )
+    ]
+    path = tmp_path / "samples.eval_results.json"
+    path.write_text(json.dumps({"date": "", "hash": "", "eval": {"HumanEval/0": results}}))
+    found = read_existing(path, write(tmp_path / "problems.jsonl", row))
+    assert [(c.text, c.label) for c in found.candidates] == [
+        (f"    return {i}\n", label) for i, label in enumerate(labels)
+    ]
+    with pytest.raises(UserError, match="without their problems"):
+        read_existing(path)
+    path.write_text(json.dumps({"eval": {"HumanEval/0": {"base": [["pass", []]], "plus": []}}}))
+    with pytest.raises(UserError, match=r"HumanEval/0: result 1: has no solution"):
+        read_existing(path, tmp_path / "problems.jsonl")
 
 
 def test_a_pool_of_human_eval_shows_the_examples_that_its_models_did_not_see(tmp_path):

@@ -46,6 +46,17 @@ def test_sampled_rows_can_be_executed_and_read_back(tmp_path):
     ]
 
 
+def test_whole_programs_are_judged_and_not_learned_from(tmp_path, capsys):
+    rows = completion_rows(PROBLEMS, CANDIDATES, [False, True])
+    assert ("whole" in rows[0], rows[1]["whole"]) == (False, True)
+    assert rows[1]["program"] == "    return 2\nb()"
+    path = write(tmp_path / "c.jsonl", [{**row, "strict_status": "passed"} for row in rows])
+    assert [c.problem_id for c in read_executed(path, PROBLEMS)] == ["a"]
+    assert "1 programs that don't continue their prompts are left out" in capsys.readouterr().err.replace(
+        "\n", ""
+    )
+
+
 def test_a_table_is_read_like_lines_and_what_is_null_in_it_like_what_is_missing(tmp_path):
     rows = [
         {"problem_id": "a", "text": "x", "strict_status": "passed", "policy": "sft", "logprob_sum": -1.5},

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewardranker.execution.languages import LANGUAGES
+from rewardranker.problems import syntax
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.syntax import JUDGED, candidate_parses, parses
@@ -75,9 +76,19 @@ def test_a_candidate_is_read_with_its_tests() -> None:
 
 
 @given(st.sampled_from(sorted(JUDGED)), st.text())
-def test_any_text_is_judged(language: str, program: str) -> None:
-    assert parses(language, program) in (True, False)
-    assert parses(language, "\ud800" + program) in (True, False)
+def test_any_text_may_be_given(language: str, program: str) -> None:
+    assert parses(language, program) in (True, False, None)
+    assert parses(language, "\ud800" + program) in (True, False, None)
+
+
+def test_a_process_that_dies_is_replaced() -> None:
+    assert parses("python", "x = 1") is True
+    process = syntax._worker._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert parses("python", "x = 1") is None
+    assert parses("python", "x = 1") is True
 
 
 def test_without_the_grammars_it_is_said_how_to_get_them() -> None:

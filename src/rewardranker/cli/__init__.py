@@ -16,9 +16,12 @@ from rewardranker.cli.rank import rank
 from rewardranker.cli.recipes import recipes, validate
 from rewardranker.cli.run import run
 from rewardranker.cli.sample import sample
+from rewardranker.cli.serve import serve
+from rewardranker.cli.study import study
 from rewardranker.cli.train import train_ppo, train_reward, train_sft
 from rewardranker.cli.view import view
 from rewardranker.errors import UserError
+from rewardranker.problems.public import is_public
 
 app = typer.Typer(
     name="rewardranker",
@@ -39,7 +42,9 @@ app.command()(mine)
 app.command()(rank)
 app.command()(evaluate)
 app.command()(compare)
+app.command()(study)
 app.command()(export)
+app.command()(serve)
 app.command()(view)
 app.command()(doctor)
 app.add_typer(recipes, name="recipes")
@@ -52,7 +57,10 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     # A compiled kernel is kept for every shape of batch; the default of 1,024 of them takes gigabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when huggingface_hub is imported; models are local
+    if not any(map(is_public, sys.argv[1:])):  # to name a public data set is to ask for it
+        os.environ.setdefault(
+            "HF_HUB_OFFLINE", "1"
+        )  # read when huggingface_hub is imported; models are local
     try:
         app()
     except UserError as e:

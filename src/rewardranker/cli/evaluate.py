@@ -1,15 +1,28 @@
-"""`rewardranker evaluate`: a generator, or candidates that exist, on problems with tests."""
+"""`rewardranker evaluate`: a generator, a server or candidates that exist, on problems with tests."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rewardranker.cli.options import OutOption, RecipeOption, SetOption, check_out
+from rewardranker.cli.options import (
+    ModelOption,
+    OutOption,
+    PatienceOption,
+    RecipeOption,
+    RequestsOption,
+    SetOption,
+    UpstreamOption,
+    check_out,
+    open_upstream,
+)
+from rewardranker.recipe import PromptForm
 
 if TYPE_CHECKING:
     from rewardranker.evaluation.existing import Existing, ExistingCandidate
     from rewardranker.evaluation.language_table import LanguageTable
+    from rewardranker.models.answers import Answers
+    from rewardranker.models.upstream import Upstream
     from rewardranker.recipe import Recipe
 
 Format = Literal["terminal", "json", "markdown", "latex"]
@@ -27,6 +40,17 @@ def evaluate(
     ] = None,
     generator: Annotated[
         Path | None, typer.Option("--generator", help="Folder of a Hugging Face causal LM that samples.")
+    ] = None,
+    upstream: UpstreamOption = "",
+    model: ModelOption = "",
+    requests: RequestsOption = 16,
+    patience_s: PatienceOption = 600,
+    prompt: Annotated[
+        PromptForm | None,
+        typer.Option(
+            help="How a model is shown prompts: chat asks for the program, and takes it out of a server's "
+            "answer; default: as the recipe and a generator's folder say, completion for a server."
+        ),
     ] = None,
     candidates: Annotated[
         Path | None,
@@ -62,69 +86,117 @@ def evaluate(
 ) -> None:
     """Execute and select: pass@k, best of n by every selector, with intervals, a language and on average.
 
-    Candidates are sampled from --generator by the recipe's sections evaluation and sampling, or read from
-    --candidates. Writes metrics.json, table.md, table.tex, candidates.parquet and outcomes.parquet, which
-    `rewardranker compare` reads.
+    Candidates are sampled from --generator or --upstream by the recipe's sections evaluation and sampling, or
+    read from --candidates. Writes metrics.json, table.md, table.tex, candidates.parquet and outcomes.parquet,
+    which `rewardranker compare` reads. Until then a server's answers are kept in <out>.answers.jsonl: the
+    same command, repeated, asks only for the rest.
 
     Example: rewardranker evaluate problems.jsonl --generator ./my-model --ranker ./ranker -o out
+
+    Example: rewardranker evaluate problems.jsonl --upstream http://localhost:8000/v1 --model qwen -o out
 
     Example: rewardranker evaluate --candidates completions/ -o out --format markdown
     """
     from rewardranker.errors import UserError
+    from rewardranker.evaluation.existing import read_existing
+    from rewardranker.models.answers import kept_answers
+    from rewardranker.recipe import load_recipe
 
-    if (generator is None) == (candidates is None):
-        raise UserError("give either --generator (candidates are sampled) or --candidates (they exist)")
-    check_out(out, folder=True)
-    if candidates is not None:
-        _existing(
-            candidates,
-            problems or [],
-            out,
-            ranker,
-            runs,
-            timeout_s,
-            policy,
-            temperature,
-            shown,
-            recipe,
-            assignments,
-        )
-        return
-    if not problems:
+    if (generator is not None) + bool(upstream) + (candidates is not None) != 1:
         raise UserError(
-            "a generator needs problems: rewardranker evaluate PROBLEMS --generator FOLDER -o OUT"
+            "give one of --generator or --upstream (candidates are sampled) and --candidates (they exist)"
         )
-    assert generator is not None
-    _sampled(generator, problems, out, ranker, recipe, assignments)
+    check_out(out, folder=True)
+    if candidates is None and not problems:
+        raise UserError("to sample, name problems: rewardranker evaluate PROBLEMS ... -o OUT")
+    if generator is not None:
+        _sampled(generator, problems or [], out, ranker, prompt, recipe, assignments)
+        return
+    config = load_recipe(recipe, tuple(assignments))
+    if candidates is not None:
+        given = read_existing(candidates, *problems or [], policy=policy, temperature=temperature)
+        source: dict[str, object] = {"candidates_file": str(candidates)}
+        name = candidates.name.split(".")[0]
+        _measured(given, source, name, out, ranker, runs, timeout_s, shown, config)
+        return
+    server = open_upstream(upstream, model, requests, patience_s)
+    with kept_answers(out) as answers:
+        given = _asked(server, problems or [], answers, requests, prompt == "chat", config)
+        source = {"upstream": server.url, "model": model}
+        _measured(given, source, model, out, ranker, "all", timeout_s, shown, config)
 
 
-def _existing(
-    candidates: Path,
-    problems: list[Path],
+def _asked(
+    server: "Upstream", problems: list[Path], answers: "Answers", requests: int, chat: bool, config: "Recipe"
+) -> "Existing":
+    from math import isnan
+
+    from rewardranker import progress
+    from rewardranker.evaluation.existing import (
+        MULTIPL_E_TIMEOUT_S,
+        SAMPLES_TIMEOUT_S,
+        Existing,
+        ExistingCandidate,
+    )
+    from rewardranker.models.answers import sample_remote
+    from rewardranker.problems.loaders import load_problems
+
+    known = load_problems(*problems)
+    with progress.task("sample", len(known) * (config.evaluation.n + 1)) as bar:
+        drawn = sample_remote(
+            server,
+            known,
+            answers,
+            n=config.evaluation.n,
+            temperature=config.evaluation.temperature,
+            max_new_tokens=config.sampling.max_new_tokens,
+            seed=config.seed,
+            at_once=requests,
+            greedy=True,
+            chat=chat,
+            on_progress=bar.advance,
+        )
+    return Existing(
+        known,
+        [
+            ExistingCandidate(
+                c.problem_id,
+                c.index,
+                c.text,
+                whole=d.whole,
+                policy=c.policy,
+                temperature=d.temperature,
+                logprob_sum=None if isnan(c.logprob_sum) else c.logprob_sum,
+                n_tokens=c.n_tokens,
+            )
+            for d in drawn
+            for c in [d.candidate]
+        ],
+        MULTIPL_E_TIMEOUT_S if any(p.evaluation_only for p in known) else SAMPLES_TIMEOUT_S,
+    )
+
+
+def _measured(
+    given: "Existing",
+    source: dict[str, object],
+    name: str,
     out: Path,
     ranker: Path | None,
     runs: Literal["all", "visible", "nothing"],
     timeout_s: float | None,
-    policy: str,
-    temperature: float | None,
     shown: Format,
-    recipe: str,
-    assignments: list[str],
+    config: "Recipe",
 ) -> None:
     from contextlib import closing
 
-    from rewardranker.evaluation.existing import read_existing
     from rewardranker.evaluation.judging import evaluated, judge_candidates
     from rewardranker.evaluation.language_table import language_table
     from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
     from rewardranker.evaluation.selection import Outcome, compare_selectors
     from rewardranker.execution.cache import VerdictCache
     from rewardranker.files import atomic_directory, write_json, write_text
-    from rewardranker.recipe import load_recipe
     from rewardranker.tables import write_table
 
-    config = load_recipe(recipe, tuple(assignments))
-    given = read_existing(candidates, *problems, policy=policy, temperature=temperature)
     chosen = _scored(given, ranker, config) if ranker is not None else given.candidates
     limits = config.execution.model_copy(update={"timeout_s": timeout_s or given.timeout_s})
     with closing(VerdictCache()) as cache:
@@ -133,12 +205,12 @@ def _existing(
         given.problems, judged, resamples=config.evaluation.bootstrap, seed=config.seed
     )
     summary = {
-        "candidates_file": str(candidates),
+        **source,
         "without_candidates": given.without_candidates,
         **selection.summary,
     }
     table = language_table(summary)
-    rows = evaluated(judged, default_policy=candidates.name.split(".")[0])
+    rows = evaluated(judged, default_policy=name)
     with atomic_directory(out) as folder:
         write_table(folder / "candidates.parquet", EvaluatedCandidate, rows)
         if ranker is not None:
@@ -214,7 +286,13 @@ def _tell(summary: dict[str, object]) -> None:
 
 
 def _sampled(
-    generator: Path, problems: list[Path], out: Path, ranker: Path | None, recipe: str, assignments: list[str]
+    generator: Path,
+    problems: list[Path],
+    out: Path,
+    ranker: Path | None,
+    prompt: PromptForm | None,
+    recipe: str,
+    assignments: list[str],
 ) -> None:
     from rich.console import Console
 
@@ -238,7 +316,7 @@ def _sampled(
     known = load_problems(*problems)
     dtype = weights_dtype(config.compute, trained=False)
     model = Generator.from_pretrained(
-        generator, config.generator.prompt, config.generator.system, dtype=dtype
+        generator, prompt or config.generator.prompt, config.generator.system, dtype=dtype
     )
     judge = RewardRanker.from_pretrained(ranker, dtype=dtype) if ranker else None
     candidates = evaluated_candidates(

@@ -2,11 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rewardranker.errors import UserError
+
+if TYPE_CHECKING:
+    from rewardranker.models.upstream import Upstream
 
 SetOption = Annotated[
     list[str],
@@ -23,7 +26,38 @@ ProblemsArgument = Annotated[
     Path, typer.Argument(metavar="PROBLEMS", help="HumanEval, MBPP, MultiPL-E or own rows.")
 ]
 OutOption = Annotated[Path, typer.Option("-o", "--out", help="Where to write.")]
+UpstreamOption = Annotated[
+    str,
+    typer.Option(
+        "--upstream",
+        metavar="URL",
+        help="A server with OpenAI's interface that samples instead, up to and with /v1. A key is taken from "
+        "OPENAI_API_KEY.",
+    ),
+]
+ModelOption = Annotated[str, typer.Option("--model", help="What the server calls the model.")]
+RequestsOption = Annotated[
+    int, typer.Option("--requests", min=1, help="Requests to the server at the same time.")
+]
+PatienceOption = Annotated[
+    float, typer.Option("--patience", min=1, help="Seconds that the server may take for one answer.")
+]
 SeedOption = Annotated[int, typer.Option("--seed")]
+
+
+def open_upstream(url: str, model: str, requests: int, patience_s: float) -> "Upstream":
+    """The server of the options above.
+
+    Raises:
+        UserError: there is no --model, or the URL is none.
+    """
+    from asyncio import Semaphore
+
+    from rewardranker.models.upstream import Upstream
+
+    if not model:
+        raise UserError(f"--upstream {url} needs --model NAME: what the server calls the model")
+    return Upstream(url, model, limit=Semaphore(requests), read_timeout_s=patience_s)
 
 
 def check_out(out: Path, *, folder: bool = False) -> None:

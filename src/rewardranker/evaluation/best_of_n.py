@@ -1,7 +1,7 @@
 """Best of N: candidates of a problem in the order in which to hand them out, and whether to hand one out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from rewardranker.errors import UserError
@@ -53,7 +53,7 @@ class RankedCandidate:
 
     def program(self, problem: Problem) -> Program:
         """What judges it, for `execute`."""
-        return Program(problem.language, Extracted(self.text, self.whole).program(problem))
+        return Program.of(problem, self.text, whole=self.whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,16 @@ class BestOfN:
     """The best one; None where it is not sure enough."""
     candidates: tuple[RankedCandidate, ...]
     """All of them, best first."""
+
+
+def ranking_key(raw: float, parses: bool | None, visible: bool | None = None) -> tuple[bool, bool, float]:
+    """Sorts candidates, best first: what fails a check comes after what doesn't, whatever its score."""
+    return parses is False, visible is False, -raw
+
+
+def ranker_input(problem: Problem, text: str, whole: bool, ranker: Ranker) -> str:
+    """A candidate as `ranker` reads it: the whole program, or what follows the prompt."""
+    return problem.prompt + text if ranker.reads_programs and not whole else text
 
 
 def rank_candidates(
@@ -90,9 +100,10 @@ def rank_candidates(
     """
     found = [extract_candidate(c, problem) if chat else Extracted(c) for c in candidates]
     visible: list[bool | None] | None = None
-    if visible_tests and problem.visible_tests:
-        shown = replace(problem, tests=problem.visible_tests)
-        verdicts = execute([Program(problem.language, c.program(shown)) for c in found], timeout_s=timeout_s)
+    shown = problem.by_visible_tests()
+    if visible_tests and shown.has_tests:
+        programs = [Program.of(shown, c.text, whole=c.whole) for c in found]
+        verdicts = execute(programs, timeout_s=timeout_s)
         visible = [v.passed if v.strict_status not in ("unavailable", "error") else None for v in verdicts]
     return next(iter(rank_all([problem] * len(found), found, ranker, visible=visible).values()), [])
 
@@ -117,7 +128,7 @@ def rank_all(
         on_progress: see `Ranker.score`.
     """
     texts = [
-        problem.prompt + c.text if ranker.reads_programs and not c.whole else c.text
+        ranker_input(problem, c.text, c.whole, ranker)
         for problem, c in zip(problems, candidates, strict=True)
     ]
     raw = ranker.score([problem.prompt for problem in problems], texts, on_progress=on_progress)
@@ -143,7 +154,7 @@ def rank_all(
                 passes[i],
             )
             for rank, i in enumerate(
-                sorted(group, key=lambda i: (parses[i] is False, passes[i] is False, -raw[i])), 1
+                sorted(group, key=lambda i: ranking_key(float(raw[i]), parses[i], passes[i])), 1
             )
         ]
         for problem_id, group in groups.items()

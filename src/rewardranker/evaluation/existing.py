@@ -14,6 +14,7 @@ from pydantic import Field
 
 from rewardranker.errors import UserError
 from rewardranker.execution.formats.samples import read_solutions
+from rewardranker.execution.program import Program
 from rewardranker.files import read_text
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.loaders import HumanEval, MultiPLE, load_problems
@@ -49,10 +50,9 @@ class ExistingCandidate:
     probability: float | None = None
     """Likewise, calibrated."""
 
-    def source(self, problem: Problem, ending: str) -> str:
-        """The program that ends with `ending`: the problem's tests, or others in their place."""
-        beginning = self.text if self.whole else problem.prompt + self.text
-        return f"{beginning}\n{ending}"
+    def program(self, problem: Problem) -> Program:
+        """What judges it by the tests of `problem`."""
+        return Program.of(problem, self.text, whole=self.whole)
 
 
 @dataclass(slots=True)
@@ -148,7 +148,8 @@ def read_existing(
     them; results only where their completions aren't there too), rows of MultiPL-E problems with a
     `completion`, CodeT's pools (HumanEval rows with `completions`), and PolyHumanEval's (`candidates` with
     labels, no tests; a program that several models wrote counts as often).
-    With problems from elsewhere: HumanEval's and EvalPlus' samples (a file, or EvalPlus' folder), and rows
+    With problems from elsewhere: HumanEval's and EvalPlus' samples (a file, or EvalPlus' folder), EvalPlus'
+    results (eval_results.json), and rows
     with problem_id and text, JSON lines or Parquet, as `sample`, `execute`, `rank` and `evaluate` write them.
 
     Args:
@@ -226,6 +227,11 @@ def _read_folder(
 
 def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) -> None:
     document = None if path.suffix == ".parquet" else _document(path)
+    if isinstance(document, dict) and isinstance(document.get("eval"), dict):
+        if known is None:
+            raise UserError(_needs_problems(path))
+        _add_rows(_evalplus_results(document["eval"], path, known), known, found)
+        return
     if isinstance(document, dict) and _is_multipl_e(document):
         _add_document(document, str(path), path, found)
         return
@@ -247,6 +253,30 @@ def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) ->
         if known is None:
             raise UserError(_needs_problems(path))
         _add_rows(rest, known, found)
+
+
+def _evalplus_results(
+    by_task: dict[str, Any], path: Path, known: dict[str, Problem]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of an eval_results.json; problems with EvalPlus' tests count both its statuses."""
+    for task_id, results in by_task.items():
+        problem = known.get(task_id) or known.get(task_id.replace("Mbpp/", "MBPP/"))
+        plus = problem is not None and "def assertion(" in problem.tests
+        for number, result in enumerate(results if isinstance(results, list) else [None], 1):
+            where = f"{path}: {task_id}: result {number}"
+            if not isinstance(result, dict) or not isinstance(result.get("solution"), str):
+                raise UserError(f"{where}: has no solution: EvalPlus before 0.2 kept none; give its samples")
+            statuses = [result.get("base_status"), *([result.get("plus_status")] if plus else [])]
+            passed = all(status == "pass" for status in statuses)
+            yield (
+                where,
+                {
+                    "task_id": task_id,
+                    "solution": result["solution"],
+                    "passed": passed,
+                    "result": "timed out" if "timeout" in statuses else "",
+                },
+            )
 
 
 def _needs_problems(path: Path) -> str:

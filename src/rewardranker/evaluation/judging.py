@@ -1,8 +1,8 @@
 """Existing candidates executed: on their tests, on the visible ones, and for what they return."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rewardranker import progress
@@ -77,26 +77,17 @@ def judge_candidates(
     Raises:
         UserError: a candidate has neither tests nor a label.
     """
-    by_id = {p.id: p for p in problems}
-    endings: Mapping[str, tuple[str, str, str]] = {
-        p.id: (
-            p.tests if runs == "all" else "",
-            "" if runs == "nothing" else p.visible_tests,
-            "" if runs == "nothing" else output_probe(p),
-        )
-        for p in problems
+    judged_by = {
+        p.id: (p, p.by_visible_tests(), replace(p, tests=output_probe(p), tests_beside="")) for p in problems
     }
+    run = {"all": (0, 1, 2), "visible": (1, 2), "nothing": ()}[runs]
     wanted: list[tuple[int, int, Program]] = []
     for i, c in enumerate(candidates):
-        problem = by_id[c.problem_id]
-        if not endings[problem.id][0] and not c.label:
+        problem, *_ = variants = judged_by[c.problem_id]
+        if not (runs == "all" and problem.has_tests) and not c.label:
             why = "neither tests nor a label" if runs == "all" else "no label and its tests are not to be run"
             raise UserError(f"problem {problem.id}: candidate {c.index} has {why}, so nothing is known of it")
-        wanted += [
-            (i, what, Program(problem.language, c.source(problem, ending)))
-            for what, ending in enumerate(endings[problem.id])
-            if ending
-        ]
+        wanted += [(i, what, c.program(variants[what])) for what in run if variants[what].has_tests]
     found: dict[tuple[int, int], Verdict] = {}
     if wanted:
         with progress.task("execute", len(wanted)) as bar:

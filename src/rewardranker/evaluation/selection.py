@@ -178,7 +178,7 @@ def compare_selectors(
         "problems": len(problems),
         "candidates": sum(map(len, rows)),
         "languages": languages,
-        "visible": sum(bool(p.visible_tests) for p in problems),
+        "visible": sum(p.by_visible_tests().has_tests for p in problems),
         "unjudged": sum(c.strict_status in ("unavailable", "error") for row in rows for c in row),
         "labels": _labels(candidates),
         "rows": [

@@ -64,7 +64,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def load_checkpoint(
-    path: Path, auto_class: Any, dtype: torch.dtype = torch.float32, **options: Any
+    path: Path, auto_class: Any, dtype: torch.dtype | None = None, **options: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model, on `default_device()`, and tokenizer from a local Hugging Face folder; nothing is downloaded.
 
@@ -74,7 +74,8 @@ def load_checkpoint(
     Args:
         path: the folder.
         auto_class: `AutoModelForCausalLM` or `AutoModelForSequenceClassification`.
-        dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
+        dtype: of the weights (for training see `rewardranker.models.lora.weights_dtype`). None: as the folder
+            has them on a GPU, float32 on a CPU, whose kernels for half precision are slow.
         options: more arguments of the class's `from_pretrained`.
 
     Raises:
@@ -84,9 +85,10 @@ def load_checkpoint(
     if not (path / "config.json").is_file():
         raise UserError(f"{path}: no model here (config.json is missing); give a Hugging Face model folder")
     tokenizer = load_tokenizer(path)
+    kept: torch.dtype | str = "auto" if default_device().type == "cuda" else torch.float32
     try:
         model, found = auto_class.from_pretrained(
-            path, local_files_only=True, dtype=dtype, output_loading_info=True, **options
+            path, local_files_only=True, dtype=dtype or kept, output_loading_info=True, **options
         )
     except (OSError, ValueError, ImportError) as e:
         raise UserError(f"{path}: cannot be loaded as a {kind} model: {e}") from e

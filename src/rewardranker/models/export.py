@@ -112,7 +112,8 @@ def export_model(source: Path, out: Path, kind: Kind | None = None) -> ExportedM
         write_text(folder / "README.md", card if chat else f"{card}\n{_without_us(ranker.head)}")
         if not chat:
             found = [_plain_score(folder, ranker.head, *pair) for pair in _CHECKED]
-            if not np.allclose(found, expected, atol=1e-3):
+            # On a GPU and in half precision the same sum has fewer digits in common.
+            if not np.allclose(found, expected, atol=1e-3 if ranker.model.dtype == torch.float32 else 0.1):
                 raise UserError(
                     f"{path}: transformers scores {found} where the ranker scores {expected.tolist()}; "
                     "its tokenizer can't be written so that it joins pairs"

@@ -85,7 +85,7 @@ class Generator:
         prompt: PromptForm | None = None,
         system: str = "",
         *,
-        dtype: torch.dtype = torch.float32,
+        dtype: torch.dtype | None = None,
     ) -> "Generator":
         """Load any Hugging Face causal language model from a local folder; nothing is downloaded.
 
@@ -96,7 +96,7 @@ class Generator:
             prompt: how the model is shown prompts; None: as the folder says that `save` wrote, else
                 "completion".
             system: content of the system turn, for "chat".
-            dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
+            dtype: of the weights; None: as the folder has them on a GPU, float32 on a CPU.
 
         Raises:
             UserError: the folder holds no causal language model with a tokenizer, or no chat template.
@@ -195,12 +195,16 @@ class Generator:
         max_new_tokens: int,
         seed: int,
         batch_size: int,
+        prompt_ids: Sequence[Tokens] | None = None,
     ) -> Iterator[list[Rollout]]:
-        """As `sample`, with the tokens; yields one list a batch, shortest prompts first."""
+        """As `sample`, with the tokens; yields one list a batch, shortest prompts first.
+
+        `prompt_ids`, where they are given, are what the model is shown in place of the problems' prompts.
+        """
         if temperature == 0 and n != 1:
             raise ValueError("greedy decoding gives one candidate a problem")
-        prompts = encode_prompts(self.tokenizer, [p.prompt for p in problems])
-        if is_chat(self.tokenizer):
+        prompts = list(prompt_ids or encode_prompts(self.tokenizer, [p.prompt for p in problems]))
+        if prompt_ids is None and is_chat(self.tokenizer):
             problems = [replace(p, stop_tokens=(*p.stop_tokens, CODE_END)) for p in problems]
         context = context_length(self.model)
         for problem, ids in zip(problems, prompts, strict=True):

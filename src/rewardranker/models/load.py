@@ -18,21 +18,19 @@ def load_ranker(
         source: a folder that `rewardranker train-reward` or `export` wrote, or that holds a sequence
             classifier with one label; or a URL that ends in /score, /rerank or /classify.
         model: a server's name for it; see `RemoteRanker`.
-        dtype: of the weights of a folder; None: float32.
+        dtype: of the weights of a folder; None: as the folder has them on a GPU, float32 on a CPU.
 
     Raises:
         UserError: there is no ranker.
     """
     if str(source).startswith(("http://", "https://")):
-        from rewardranker.models.remote import RemoteRanker
+        from rewardranker.models.remote_ranker import RemoteRanker
 
         return RemoteRanker(str(source), model)
-    import torch
-
     from rewardranker.models.ranker import RewardRanker
     from rewardranker.models.sequence import SequenceRanker
 
-    path, dtype = Path(source), dtype or torch.float32
+    path = Path(source)
     # What is no model at all is told of by the one that says how to make a ranker.
     foreign = (path / "config.json").is_file() and not (path / "rewardranker.json").is_file()
     return (SequenceRanker if foreign else RewardRanker).from_pretrained(path, dtype=dtype)

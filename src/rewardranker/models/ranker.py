@@ -92,19 +92,19 @@ class RewardRanker:
             return cls(copy.deepcopy(generator.model), generator.tokenizer, head)
         config = copy.deepcopy(generator.model.config)
         config.num_labels = 1
-        with seeded(seed):
+        with seeded(seed), generator.model.device:  # where drawing billions of weights takes no time
             model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
             torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
         model.base_model.load_state_dict(generator.model.base_model.state_dict())
         return cls(model.to(generator.model.device), generator.tokenizer, head)
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, *, dtype: torch.dtype = torch.float32) -> "RewardRanker":
+    def from_pretrained(cls, path: Path | str, *, dtype: torch.dtype | None = None) -> "RewardRanker":
         """Load what `save` wrote; it computes on the GPU where there is one.
 
         Args:
             path: the folder.
-            dtype: of the weights; see `rewardranker.models.lora.weights_dtype`.
+            dtype: of the weights; None: as the folder has them on a GPU, float32 on a CPU.
 
         Raises:
             UserError: the folder holds no ranker.

@@ -49,9 +49,14 @@ class SequenceRanker:
 
     @classmethod
     def from_pretrained(
-        cls, path: Path | str, *, dtype: torch.dtype = torch.float32, calibration: Calibration | None = None
+        cls, path: Path | str, *, dtype: torch.dtype | None = None, calibration: Calibration | None = None
     ) -> "SequenceRanker":
         """Load a local Hugging Face folder; it computes on the GPU where there is one.
+
+        Args:
+            path: the folder.
+            dtype: of the weights; None: as the folder has them on a GPU, float32 on a CPU.
+            calibration: what its scores mean; None: not known.
 
         Raises:
             UserError: the folder holds no sequence classifier, or one with several labels.

@@ -17,7 +17,8 @@ model is shown its prompts belongs to its tokenizer and is saved with it, under 
 tokenizer_config.json: generator, ranker and critic can't come to differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jinja2 import TemplateError
@@ -26,6 +27,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker.errors import UserError
+from rewardranker.problems.extraction import chat_question
 from rewardranker.recipe import PromptForm
 
 Tokens = list[int]
@@ -33,9 +35,6 @@ Tokens = list[int]
 CODE_END = "\n```"
 """Where a program that is shown as a chat ends."""
 
-_INSTRUCTION = (
-    "Complete this program. Answer with all of it in one code block, beginning as it does here.\n\n```\n"
-)
 _CHAT = "rewardranker_prompt"
 _HERE = "\ue000"
 """Stands for a prompt; a character of private use, which no template has."""
@@ -62,7 +61,7 @@ def set_prompt_form(tokenizer: PreTrainedTokenizerBase, form: PromptForm | None,
             "generator.prompt to 'completion', or give the instruction-tuned model"
         )
     chat = [{"role": "system", "content": system}] if system else []
-    chat.append({"role": "user", "content": f"{_INSTRUCTION}{_HERE}{CODE_END}"})
+    chat.append({"role": "user", "content": chat_question(_HERE)})
     try:
         text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
     except TemplateError as e:
@@ -114,6 +113,28 @@ def encode_prompts(tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str]) -
     if not all(encoded):
         raise UserError("a prompt is empty, and the tokenizer has no bos token to start from")
     return encoded
+
+
+def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, Any]]) -> Tokens:
+    """Tokens of a chat by the tokenizer's template, up to where the assistant's next turn begins.
+
+    What the messages say stays text, special tokens included: it can't end a turn.
+
+    Raises:
+        UserError: the tokenizer has no template, or it refuses these messages.
+    """
+    if tokenizer.chat_template is None:
+        raise UserError("this model has no chat template: it takes prompts to continue, not chats")
+    hidden = [{**m, "content": f"{_HERE}{i}{_HERE}"} for i, m in enumerate(messages)]
+    try:
+        text = tokenizer.apply_chat_template(hidden, tokenize=False, add_generation_prompt=True)
+    except TemplateError as e:
+        raise UserError(f"the model's chat template refuses these messages: {e}") from e
+    ids: Tokens = []
+    for place, part in enumerate(text.split(_HERE)):
+        spelt = messages[int(part)]["content"] if place % 2 else part
+        ids += tokenizer(spelt, add_special_tokens=False, split_special_tokens=bool(place % 2))["input_ids"]
+    return ids
 
 
 def encode_completions(tokenizer: PreTrainedTokenizerBase, completions: Sequence[str]) -> list[Tokens]:

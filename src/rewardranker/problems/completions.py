@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from math import isnan
 from pathlib import Path
 from typing import Any
 
+from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.problems.candidate import Candidate, ExecutedCandidate, FinishReason
 from rewardranker.problems.problem import Problem
@@ -26,17 +28,34 @@ class _Executed(Record):
     policy: str = ""
 
 
-def completion_rows(problems: Sequence[Problem], candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """Rows {"id", "language", "program", ...the candidate's fields}, which `rewardranker execute` can run."""
+def completion_rows(
+    problems: Sequence[Problem], candidates: Sequence[Candidate], whole: Sequence[bool] = ()
+) -> list[dict[str, Any]]:
+    """Rows {"id", "language", "program", ...the candidate's fields}, which `rewardranker execute` can run.
+
+    A log-probability that isn't known (NaN) has no field. Nor has a program whose tests stand beside it,
+    which can be megabytes: those rows are run with the problems' file.
+
+    Args:
+        problems: of the candidates.
+        candidates: in the order of the rows.
+        whole: whether the text of each stands for its problem's prompt too; empty: none does.
+    """
     by_id = {p.id: p for p in problems}
+
+    def program(c: Candidate, alone: bool) -> dict[str, Any]:
+        problem = by_id[c.problem_id]
+        source = f"{c.text}\n{problem.tests}" if alone else problem.program(c.text)
+        return ({} if problem.tests_beside else {"program": source}) | ({"whole": True} if alone else {})
+
     return [
         {
             "id": f"{c.problem_id}#{c.index}",
             "language": by_id[c.problem_id].language,
-            "program": by_id[c.problem_id].program(c.text),
-            **asdict(c),
+            **program(c, alone),
+            **{k: v for k, v in asdict(c).items() if k != "logprob_sum" or not isnan(c.logprob_sum)},
         }
-        for c in candidates
+        for c, alone in zip(candidates, whole or [False] * len(candidates), strict=True)
     ]
 
 
@@ -52,17 +71,27 @@ def read_completions(path: Path, problems: Sequence[Problem]) -> list[dict[str, 
 def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandidate]:
     """Candidates of `path` with their verdicts: rows of `sample` that went through `execute`.
 
+    Whole programs, which don't continue their prompts, are left out and counted on stderr.
+
     Raises:
         UserError: as `read_completions`, or a row carries no verdict or a field of the wrong kind.
     """
     executed = []
+    left_out = 0
     for where, row in candidate_rows(path, problems):
+        if row.get("whole"):
+            left_out += 1
+            continue
         if "strict_status" not in row:
             raise UserError(f"{where}: no verdict; run it first: rewardranker execute {path} -o OUT")
         # A table has a column for what some of its rows lack.
         found = validate(_Executed, {k: v for k, v in row.items() if v is not None}, where)
         known = {"status": found.status or found.strict_status, "policy": found.policy or path.stem}
         executed.append(ExecutedCandidate(**{**found.model_dump(), **known}))
+    if left_out:
+        progress.console.print(
+            f"{path}: {left_out} programs that don't continue their prompts are left out", markup=False
+        )
     return executed
 
 

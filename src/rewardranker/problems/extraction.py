@@ -107,6 +107,14 @@ class Extracted:
         return f"{self.text}\n{problem.tests}" if self.whole else problem.program(self.text)
 
 
+def chat_question(prompt: str) -> str:
+    """A user's turn that asks for the program that `prompt` begins."""
+    return (
+        "Complete this program. Answer with all of it in one code block, beginning as it does here.\n\n"
+        f"```\n{prompt.rstrip()}\n```"
+    )
+
+
 def fenced_blocks(answer: str) -> list[Block]:
     """The blocks between fences of three or more backticks or tildes, by CommonMark's rules (0.31.2, 4.5).
 

@@ -4,19 +4,22 @@ What a file is follows from the fields of its first row. Every format may come a
 list or as Parquet, and the first two may be gzipped.
 """
 
-import ast
-import doctest
+import json
 import re
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from rewardranker import progress
 from rewardranker.errors import UserError
+from rewardranker.problems.contests import APPS, CodeContests, LiveCodeBench, statement
+from rewardranker.problems.examples import prompt_examples
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem, Split
-from rewardranker.problems.rows import Record, read_rows, validate
+from rewardranker.problems.public import is_public, public_rows
+from rewardranker.problems.row_tests import read_row_tests
+from rewardranker.problems.rows import ProblemRow, read_rows, validate
 
 HUMANEVAL_STOP = ("\nclass", "\ndef", "\n#", "\nif", "\nprint")
 """Where a function body ends (Chen et al. 2021, arXiv 2107.03374, section 2.2)."""
@@ -25,14 +28,30 @@ MBPP_STOP = ("\nassert", '\n"""', "\nprint", "\nif", "\n```")
 right programs."""
 
 
-class ProblemRow(Record, ABC):
-    """One row of a file of problems: unknown fields are errors."""
+_NUMPY = """\
+class np:
+    ndarray = ()
+    float32 = float64 = float
 
-    model_config = ConfigDict(extra="forbid")
+    class testing:
+        @staticmethod
+        def assert_allclose(out, exp, rtol=1e-07, atol=0):
+            if isinstance(exp, (list, tuple)):
+                assert len(out) == len(exp), (out, exp)
+                for one, other in zip(out, exp):
+                    np.testing.assert_allclose(one, other, rtol, atol)
+            else:
+                both_nan = out != out and exp != exp
+                assert out == exp or both_nan or abs(out - exp) <= atol + rtol * abs(exp), (out, exp)
 
-    @abstractmethod
-    def problem(self) -> Problem:
-        """The row as a `Problem`."""
+    @staticmethod
+    def allclose(out, exp, rtol=1e-05, atol=1e-08):
+        try:
+            np.testing.assert_allclose(out, exp, rtol, atol)
+        except AssertionError:
+            return False
+        return True
+"""
 
 
 class Own(ProblemRow):
@@ -40,11 +59,15 @@ class Own(ProblemRow):
 
     id: str
     prompt: str
-    tests: str
+    tests: str | list[dict[str, Any]]
     language: str = "python"
     stop_tokens: list[str] = Field(default_factory=list)
     entry_point: str = ""
-    visible_tests: str = ""
+    visible_tests: str | list[dict[str, Any]] = ""
+    time_limit_s: float | None = None
+    memory_limit_mb: int | None = None
+    tests_beside: str = ""
+    visible_tests_beside: str = ""
     output_probe: str = ""
     reference: str | None = None
     split: Split = ""
@@ -61,6 +84,13 @@ class Own(ProblemRow):
     @classmethod
     def _language(cls, value: str) -> str:
         return canonical_language(value)
+
+    @field_validator("tests", "visible_tests", mode="before")
+    @classmethod
+    def _tests(cls, value: Any) -> Any:
+        if not isinstance(value, (str, list)):
+            raise ValueError("needs a program's end (a string) or a list of tests")
+        return value
 
     @field_validator("stop_tokens")
     @classmethod
@@ -82,6 +112,11 @@ class Own(ProblemRow):
     def _consistent(self) -> "Own":
         if self.evaluation_only and self.split != "test":
             raise ValueError('evaluation_only needs split "test"')
+        for tests in (self.tests, self.visible_tests):
+            if isinstance(tests, list):
+                read_row_tests(self._beside(tests))
+        if isinstance(self.tests, str) and (self.time_limit_s or self.memory_limit_mb):
+            raise ValueError("time_limit_s and memory_limit_mb are for tests in a list")
         for token in self.stop_tokens:
             if self.reference is not None and token in self.reference:
                 raise ValueError(
@@ -89,13 +124,22 @@ class Own(ProblemRow):
                 )
         return self
 
+    def _beside(self, tests: list[dict[str, Any]]) -> dict[str, Any]:
+        limits = {"time_limit_s": self.time_limit_s, "memory_limit_mb": self.memory_limit_mb}
+        return {"tests": tests, "entry_point": self.entry_point, **limits}
+
     def problem(self) -> Problem:
-        """The same as a `Problem`."""
-        return Problem(**{**self.model_dump(), "stop_tokens": tuple(self.stop_tokens)})
+        """The same as a `Problem`; tests in a list stand beside the program."""
+        given = self.model_dump(exclude={"time_limit_s", "memory_limit_mb"})
+        for name in ("tests", "visible_tests"):
+            if isinstance(given[name], list):
+                given[f"{name}_beside"] = json.dumps(self._beside(given[name]))
+                given[name] = ""
+        return Problem(**{**given, "stop_tokens": tuple(self.stop_tokens)})
 
 
 class HumanEval(ProblemRow):
-    """A row of openai/human-eval."""
+    """A row of openai/human-eval, or of evalplus/humanevalplus."""
 
     task_id: str
     prompt: str
@@ -105,21 +149,26 @@ class HumanEval(ProblemRow):
 
     def problem(self) -> Problem:
         """Program = prompt + completion + test + check(entry_point), as upstream runs it."""
+        call = f"check({self.entry_point})"
+        called = self.test.rstrip().endswith(f"\n{call}")
         return Problem(
             id=self.task_id,
             language="python",
             prompt=self.prompt,
-            tests=f"{self.test}\ncheck({self.entry_point})\n",
+            tests=_without_numpy(self.test if called else f"{self.test}\n{call}\n"),
             stop_tokens=HUMANEVAL_STOP,
             entry_point=self.entry_point,
-            visible_tests=_doctests(self.prompt),
+            visible_tests=prompt_examples(self.prompt, self.entry_point),
             reference=self.canonical_solution,
             split="test",
         )
 
 
 class MBPP(ProblemRow):
-    """A row of google-research/mbpp: `mbpp.jsonl` (text) or `sanitized-mbpp.json` (prompt)."""
+    """A row of google-research/mbpp: `mbpp.jsonl` (text) or `sanitized-mbpp.json` (prompt).
+
+    Or of evalplus/mbppplus: the sanitized one's and `test`, a program's end.
+    """
 
     task_id: int
     text: str | None = None
@@ -130,6 +179,7 @@ class MBPP(ProblemRow):
     test_imports: list[str] = Field(default_factory=list)
     challenge_test_list: list[str] = Field(default_factory=list)
     source_file: str = ""
+    test: str = ""
 
     @model_validator(mode="after")
     def _complete(self) -> "MBPP":
@@ -148,17 +198,16 @@ class MBPP(ProblemRow):
         setup = "\n".join(filter(None, [*self.test_imports, _newlines(self.test_setup_code)]))
         code = _newlines(self.code)
         task = self.text if self.text is not None else self.prompt or ""
-        shown = f"{_newlines(task).strip()}\n{tests[0]}".replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
         return Problem(
             id=f"MBPP/{self.task_id}",
             language="python",
-            prompt=f'"""\n{shown}\n"""\n',
-            tests=_lines(setup, *tests),
+            prompt=statement(f"{_newlines(task).strip()}\n{tests[0]}"),
+            tests=_lines(setup, _without_numpy(self.test)) if self.test else _lines(setup, *tests),
             stop_tokens=MBPP_STOP,
             entry_point=_called(tests[0], code),
             visible_tests=_lines(setup, tests[0]),
             reference=code,
-            split=_mbpp_split(self.task_id),
+            split="test" if self.test else _mbpp_split(self.task_id),
         )
 
 
@@ -187,7 +236,7 @@ class MultiPLE(ProblemRow):
             prompt=self.prompt,
             tests=self.tests,
             stop_tokens=tuple(self.stop_tokens),
-            visible_tests=_doctests(self.prompt) if self.language == "python" else "",
+            visible_tests=prompt_examples(self.prompt) if self.language == "python" else "",
             split="test",
             evaluation_only=True,
         )
@@ -196,9 +245,14 @@ class MultiPLE(ProblemRow):
 def load_problems(*paths: Path | str) -> list[Problem]:
     """Read problems from one or more files; what each file is follows from its fields.
 
-    Formats: HumanEval, MBPP (full and sanitized), MultiPL-E, JSONL of one's own, and the Parquet tables of
-    a run directory; see docs/how-to/problems.md. Published splits are kept: MBPP's train and few-shot
-    problems are "reference", its validation "development"; HumanEval and MultiPL-E are "test".
+    Formats: HumanEval, MBPP (full and sanitized), EvalPlus' of both, MultiPL-E, CodeContests, APPS,
+    LiveCodeBench, JSONL of one's own, and the Parquet tables of a run directory; see docs/how-to/problems.md.
+    Published splits are kept: MBPP's train and few-shot problems are "reference", its validation
+    "development"; HumanEval, EvalPlus', MultiPL-E and LiveCodeBench are "test". Problems without tests are
+    left out, and counted on stderr.
+
+    Args:
+        paths: files, or names of public data sets (`rewardranker.problems.public`) where no such file exists.
 
     Raises:
         UserError: a file can't be read, a row isn't as its format says, or an id occurs twice; the message
@@ -217,9 +271,14 @@ def load_problems(*paths: Path | str) -> list[Problem]:
     origin: dict[str, str] = {}
     for path in map(Path, paths):
         row_format: type[ProblemRow] | None = None
-        for where, row in read_rows(path):
+        left_out = 0
+        public = is_public(str(path)) and not path.exists()
+        for where, row in public_rows(str(path)) if public else read_rows(path):
             row_format = row_format or _format(row, where)
             problem = validate(row_format, row, where).problem()
+            if problem is None:
+                left_out += 1
+                continue
             if problem.id in problems:
                 raise UserError(
                     f"{where}: id {problem.id!r} already stands at {origin[problem.id]}; "
@@ -228,6 +287,10 @@ def load_problems(*paths: Path | str) -> list[Problem]:
             problems[problem.id], origin[problem.id] = problem, where
         if row_format is None:
             raise UserError(f"{path}: no problems in it")
+        if left_out:
+            progress.console.print(
+                f"{path}: {left_out} problems have no tests and are left out", markup=False
+            )
     return list(problems.values())
 
 
@@ -243,6 +306,19 @@ def _format(row: dict[str, Any], where: str) -> type[ProblemRow]:
         return HumanEval
     if "test_list" in fields:
         return MBPP
+    if {"base_input", "plus_input"} & fields:
+        raise UserError(
+            f"{where}: EvalPlus' own file, whose results its own code computes; give its tables with tests: "
+            "humaneval+ or mbpp+, or a file of evalplus/humanevalplus or evalplus/mbppplus"
+        )
+    contests: tuple[tuple[set[str], type[ProblemRow]], ...] = (
+        ({"name", "description", "public_tests"}, CodeContests),
+        ({"question", "input_output"}, APPS),
+        ({"question_content", "public_test_cases"}, LiveCodeBench),
+    )
+    for needed, contest in contests:
+        if needed <= fields:
+            return contest
     if {"name", "tests"} <= fields:
         return MultiPLE
     if len({"id", "prompt", "tests"} & fields) >= 2:
@@ -252,8 +328,15 @@ def _format(row: dict[str, Any], where: str) -> type[ProblemRow]:
         "HumanEval (task_id, prompt, entry_point, canonical_solution, test), "
         "MBPP (task_id, text, code, test_list), "
         "MultiPL-E (name, language, prompt, tests, stop_tokens), "
+        "CodeContests (name, description, public_tests), APPS (question, input_output), "
+        "LiveCodeBench (question_content, public_test_cases), "
         "your own (id, prompt, tests)"
     )
+
+
+def _without_numpy(tests: str) -> str:
+    """EvalPlus' tests with what they use of numpy, which the sandbox lacks."""
+    return re.sub(r"^import numpy as np$", _NUMPY, tests, flags=re.MULTILINE)
 
 
 def _newlines(text: str) -> str:
@@ -275,21 +358,3 @@ def _called(test: str, code: str) -> str:
     """The first top-level function of `code` that `test` calls; empty when there is none."""
     defined = set(re.findall(r"^def (\w+)", code, re.MULTILINE))
     return next((name for name in re.findall(r"(\w+)\s*\(", test) if name in defined), "")
-
-
-def _doctests(prompt: str) -> str:
-    """The prompt's `>>> expression` examples with a literal result, as asserts; empty when it has none."""
-    text = prompt.rstrip().removesuffix('"""').removesuffix("'''")
-    try:
-        examples = doctest.DocTestParser().get_examples(text)
-    except ValueError:  # inconsistent indentation: prose that looks like an example
-        return ""
-    return _lines(*filter(None, map(_as_assert, examples)))
-
-
-def _as_assert(example: doctest.Example) -> str:
-    try:
-        expression = ast.unparse(ast.parse(example.source.strip(), mode="eval"))
-        return f"assert ({expression}) == {ast.literal_eval(example.want.strip())!r}"
-    except (SyntaxError, ValueError):
-        return ""

@@ -1,6 +1,6 @@
 """`Problem`: what to solve and how it is judged."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Split = Literal["reference", "pool", "development", "test", ""]
@@ -13,7 +13,8 @@ class Problem:
     """A programming problem with the tests that judge it.
 
     A program is `prompt + completion + "\\n" + tests`, run in `language`; it solves the problem when it
-    runs to its end without an error.
+    runs to its end without an error. Where there are `tests_beside`, it is `prompt + completion`, and is
+    judged from outside: by what it prints, or by what its function returns.
     """
 
     id: str
@@ -30,6 +31,10 @@ class Problem:
     """Name of the function asked for; empty when there is none."""
     visible_tests: str = ""
     """Tests that the problem statement itself shows, runnable like `tests`."""
+    tests_beside: str = ""
+    """In place of `tests`: the fields that `rewardranker.problems.row_tests` reads, as a JSON object."""
+    visible_tests_beside: str = ""
+    """In place of `visible_tests`, likewise."""
     output_probe: str = ""
     """Code that prints what the candidate returns on some inputs, without expected values: run in place of
     `tests`, it lets candidates be grouped by behaviour (selector "majority"). Empty: not available."""
@@ -38,6 +43,15 @@ class Problem:
     split: Split = ""
     evaluation_only: bool = False
     """The data's licence forbids training on it (MultiPL-E); the split is then "test"."""
+
+    @property
+    def has_tests(self) -> bool:
+        """Whether anything judges its programs."""
+        return bool(self.tests or self.tests_beside)
+
+    def by_visible_tests(self) -> "Problem":
+        """The same problem, judged by its visible tests."""
+        return replace(self, tests=self.visible_tests, tests_beside=self.visible_tests_beside)
 
     def program(self, completion: str) -> str:
         """The whole program that judges `completion`."""

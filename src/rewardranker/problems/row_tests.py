@@ -98,12 +98,22 @@ def _code_contests(row: Mapping[str, Any]) -> RowTests:
 
 
 def _apps(value: str | Mapping[str, Any]) -> StdinTests | CallTests:
-    document = json.loads(value) if isinstance(value, str) else value
+    document = json.loads(value, parse_int=_integer) if isinstance(value, str) else value
     inputs, outputs = document["inputs"], document["outputs"]
     if document.get("fn_name"):
         calls = list(zip(inputs, outputs, strict=True))
         return CallTests.of(document["fn_name"], calls, tuples_are_lists=True, ones_are_items=True)
     return _stdin_tests(inputs, outputs)
+
+
+def _integer(digits: str) -> int:
+    """Of any length: Python reads 4,300 digits at once."""
+    sign, digits = (-1, digits[1:]) if digits.startswith("-") else (1, digits)
+    value = 0
+    for start in range(0, len(digits), 4000):
+        part = digits[start : start + 4000]
+        value = value * 10 ** len(part) + int(part)
+    return sign * value
 
 
 def _live_code_bench(row: Mapping[str, Any]) -> StdinTests | CallTests:

@@ -1,6 +1,7 @@
 """Rows of a data file with the place each came from, and their validation."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from rewardranker.errors import UserError
 from rewardranker.files import read_jsonl, read_lines, read_text
+from rewardranker.problems.problem import Problem
 from rewardranker.tables import parquet_rows
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -19,6 +21,16 @@ class Record(BaseModel):
     """Base of the row formats: types are taken at their word (no "3" for 3)."""
 
     model_config = ConfigDict(strict=True)
+
+
+class ProblemRow(Record, ABC):
+    """One row of a file of problems: unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    @abstractmethod
+    def problem(self) -> Problem | None:
+        """The row as a `Problem`; None: it has no tests."""
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -20,17 +20,33 @@ from rewardranker.training.reward import train_reward
 
 
 def reward_stage(
-    run: Run, recipe: Recipe, i: int, start: Stage, problems: Stage, sampled: Stage, mined: Sequence[Stage]
+    run: Run,
+    recipe: Recipe,
+    i: int,
+    start: Stage,
+    problems: Stage,
+    sampled: Stage | None,
+    mined: Sequence[Stage],
 ) -> Stage:
-    """Train ranker `i` on everything known so far."""
+    """Train ranker `i` on everything known so far.
+
+    Args:
+        run, recipe, i: whose stage it is.
+        start: a policy, or a ranker with the likelihood head, whose weights it starts from.
+        problems: of the run.
+        sampled: candidates that the initial groups are made of; None: there are none.
+        mined: stages that wrote further groups (`groups.parquet`).
+    """
     settings, seed = recipe.reward, seed_for(recipe.seed, f"reward-{i}")
 
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
-        candidates = candidates_of([sampled])
-        training = training_problems(problems)
-        if not mining.solved_and_failed(candidates):
-            raise UserError(_no_groups(len(training), candidates))
-        groups = mining.initial_groups(training, candidates)
+        groups: list[PreferenceGroup] = []
+        if sampled is not None:
+            candidates = candidates_of([sampled])
+            training = training_problems(problems)
+            if not mining.solved_and_failed(candidates):
+                raise UserError(_no_groups(len(training), candidates))
+            groups = mining.initial_groups(training, candidates)
         for stage in mined:
             groups += read_table(stage.path / "groups.parquet", PreferenceGroup)
         ranker, report = train_reward(
@@ -48,7 +64,7 @@ def reward_stage(
         write_json(folder / "report.json", report)
 
     config = [settings.model_dump(), recipe.compute.model_dump(), seed]
-    inputs = [start, problems, sampled, *mined]
+    inputs = [start, problems, *([sampled] if sampled is not None else []), *mined]
     return run.stage(f"{i}-reward", work, config=config, inputs=inputs)
 
 

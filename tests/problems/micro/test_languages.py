@@ -60,7 +60,9 @@ def problems() -> list[Problem]:
 def test_problems_in_python_alone_stay_as_they_were(weights, seed, digest):
     """Published figures were measured on them."""
     sizes = MicroProblems(reference=60, pool=20, development=10, test=10, step_weights=weights)
-    assert hashlib.sha256(repr(micro_problems(sizes, seed)).encode()).hexdigest() == digest
+    # As `Problem` was then, without fields that are empty in these.
+    said = repr(micro_problems(sizes, seed)).replace(", tests_beside='', visible_tests_beside=''", "")
+    assert hashlib.sha256(said.encode()).hexdigest() == digest
 
 
 def test_a_test_task_is_a_problem_in_every_language_others_take_turns(problems):

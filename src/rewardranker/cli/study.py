@@ -1,0 +1,65 @@
+"""`rewardranker study`: a question of the paper's, answered with several seeds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rewardranker.cli.options import SetOption
+
+
+def study(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Which study; without one they are listed.")
+    ] = "",
+    seeds: Annotated[int, typer.Option(min=1, help="How many, counted from the recipe's own.")] = 5,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="MINUTES", help="Begin nothing new after so long; 0: write the page only."
+        ),
+    ] = None,
+    directory: Annotated[
+        Path, typer.Option("--dir", help="Of all studies: what they share is made once.")
+    ] = Path("runs/studies"),
+    recipe: Annotated[
+        str, typer.Option("--recipe", help="Shipped name or path: what is varied.")
+    ] = "micro-study",
+    assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
+    small: Annotated[
+        bool, typer.Option("--small", help="Recipe tiny-study: in seconds, and results mean nothing.")
+    ] = False,
+) -> None:
+    """Measure every arm of a study with every seed; write its page, with tables, plots and findings.
+
+    A study that was stopped goes on where it was; two processes with the same command share the seeds.
+
+    Example: rewardranker study negatives --seeds 5 --budget 120
+    """
+    import torch
+
+    from rewardranker.errors import UserError
+    from rewardranker.recipe import load_recipe
+    from rewardranker.studies.catalogue import STUDIES
+    from rewardranker.studies.page import write_page
+    from rewardranker.studies.study import run_study
+
+    recipe = "tiny-study" if small else recipe
+    config = load_recipe(recipe, tuple(assignments))
+    if not name:
+        for known, study_of in STUDIES.items():
+            typer.echo(f"{known:<13} {study_of(config).question}")
+        return
+    if name not in STUDIES:
+        raise UserError(f"no study is called {name!r}; there are {', '.join(STUDIES)}")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    found = STUDIES[name](config)
+    budget_s = None if budget is None else 60 * budget
+    results = run_study(found, config, directory, name, seeds=seeds, budget_s=budget_s)
+    words = ["rewardranker study", name, f"--seeds {seeds}"]
+    words += ["--small"] if small else [f"--recipe {recipe}"] if recipe != "micro-study" else []
+    words += [f"--set '{assignment}'" for assignment in assignments]
+    page = write_page(found, results, config, directory, name, " ".join(words))
+    typer.echo(page.read_text("utf-8"))
+    typer.echo(f"{page}\n{page.with_suffix('.html')}", err=True)

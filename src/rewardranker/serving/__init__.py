@@ -1,0 +1,1 @@
+"""`rewardranker serve`: ranking and best-of-N over HTTP, with the interfaces that clients know."""

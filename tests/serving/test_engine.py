@@ -1,0 +1,100 @@
+import asyncio
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from rewardranker.errors import UserError
+from rewardranker.models.generator import Generator
+from rewardranker.models.ranker import RewardRanker
+from rewardranker.serving.engine import Engine
+
+PROMPT = "def f(xs):\n"
+TEXTS = ["    return sum(xs)\n", "    return xs\n", "    xs = sorted(xs)\n"]
+
+
+@pytest.fixture
+def batches() -> list[int]:
+    return []
+
+
+@pytest.fixture
+def engine(ranker: RewardRanker, generator: Generator, batches: list[int]) -> Iterator[Engine]:
+    made = Engine(ranker, generator, batches.append)
+    yield made
+    made.close()
+
+
+def sample(engine: Engine, prompt: str = PROMPT, key: str = "a", **changed):
+    settings = {"n": 3, "temperature": 1.0, "max_tokens": 12, "stop": ["\n\n"], **changed}
+    return engine.sample(prompt, key=key, **settings)
+
+
+def test_requests_share_batches_and_get_the_scores_they_would_get_alone(engine, ranker, batches) -> None:
+    async def ask():
+        return await asyncio.gather(
+            *(engine.score(PROMPT * (1 + i % 2), TEXTS[: 1 + i % 3]) for i in range(20))
+        )
+
+    found = asyncio.run(ask())
+    assert len(batches) < 20
+    assert sum(batches) == sum(map(len, found))
+    for i, scores in enumerate(found):
+        alone = ranker.rank(PROMPT * (1 + i % 2), TEXTS[: 1 + i % 3])
+        for place, score in alone:
+            np.testing.assert_allclose(scores[place].raw, score.raw, rtol=1e-4)
+            np.testing.assert_allclose(scores[place].probability, score.probability, rtol=1e-3)
+
+
+def test_samples_depend_on_their_key_and_prompt_only(engine) -> None:
+    async def ask(*keys):
+        return await asyncio.gather(*(sample(engine, key=key) for key in keys))
+
+    together = asyncio.run(ask("a", "b", "a", "c"))
+    texts = [[r.text for r in rollouts] for rollouts in together]
+    assert texts[0] == texts[2] == [r.text for r in asyncio.run(ask("a"))[0]]
+    assert texts[0] != texts[1] != texts[3]
+    assert [r.index for r in together[0]] == [0, 1, 2]
+
+
+def test_one_that_cannot_be_computed_spoils_no_other(engine, generator) -> None:
+    async def ask():
+        return await asyncio.gather(
+            sample(engine), sample(engine, PROMPT * 100), sample(engine, key="b"), return_exceptions=True
+        )
+
+    good, bad, other = asyncio.run(ask())
+    assert isinstance(bad, UserError)
+    assert "no room" in str(bad)
+    assert len(good) == len(other) == 3
+
+
+def test_what_nobody_waits_for_any_more_is_dropped(engine, batches) -> None:
+    async def ask() -> None:
+        busy = asyncio.ensure_future(sample(engine, n=64, max_tokens=80, stop=()))
+        await asyncio.sleep(0.01)
+        waiting = [asyncio.ensure_future(engine.score(PROMPT, TEXTS)) for _ in range(10)]
+        await asyncio.sleep(0.01)
+        for task in waiting[1:]:
+            task.cancel()
+        assert len(await waiting[0]) == 3
+        await busy
+
+    asyncio.run(ask())
+    assert sum(batches) == 3
+    assert engine.waiting == 0
+
+
+def test_closing_finishes_what_was_asked_for(ranker) -> None:
+    engine = Engine(ranker)
+
+    async def ask():
+        tasks = [asyncio.ensure_future(engine.score(PROMPT, TEXTS)) for _ in range(5)]
+        await asyncio.sleep(0)
+        engine.close()
+        found = await asyncio.gather(*tasks)
+        with pytest.raises(RuntimeError, match="closed"):
+            await engine.score(PROMPT, TEXTS)
+        return found
+
+    assert [len(scores) for scores in asyncio.run(ask())] == [3] * 5

@@ -1,0 +1,33 @@
+"""Every study from end to end with the recipe `tiny-study`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rewardranker.cli.study import study
+from rewardranker.recipe import load_recipe
+from rewardranker.studies.catalogue import STUDIES
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of all studies: they share what a seed begins with."""
+    return tmp_path_factory.mktemp("studies")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_measures_all_its_arms_and_says_what_it_found(name: str, directory: Path) -> None:
+    study(name, seeds=1, budget=None, directory=directory, small=True)
+    made = STUDIES[name](load_recipe("tiny-study"))
+    summary = json.loads((directory / name / f"{name}.json").read_text())
+    assert summary["failed"] == [] and summary["incomplete"] == {}
+    assert [arm["name"] for arm in summary["arms"]] == [arm.name for arm in made.arms]
+    assert len(summary["findings"]) == len(summary["differences"]) > 0
+    assert all(arm["cost"]["cpu_s"] > 0 for arm in summary["arms"])
+    page = (directory / name / f"{name}.md").read_text()
+    assert page.startswith(f"# {made.question}\n")
+    assert f"rewardranker study {name} --seeds 1 --small" in page
+    assert "<svg" in (directory / name / f"{name}.html").read_text()

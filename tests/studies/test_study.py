@@ -1,0 +1,137 @@
+"""The engine on arms that only count: order, resuming, budget, what is missing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rewardranker.errors import UserError
+from rewardranker.recipe import Recipe, load_recipe
+from rewardranker.run import Run
+from rewardranker.studies.page import write_page
+from rewardranker.studies.seed import Measured, Seed
+from rewardranker.studies.study import Arm, Point, Results, Study, run_study
+from rewardranker.studies.summary import summarise
+
+PROBLEMS = 40
+
+
+class Counting:
+    """Two arms, the second of which solves a tenth more; every call is noted."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[int, str]] = []
+        self.broken: set[int] = set()
+        self.study = Study(
+            "Does it count?\n\nAn arm that\ncounts.",
+            (
+                Arm("plain", lambda seed: self.measure(seed, "plain"), points=(Point("effort", 1),)),
+                Arm("more", lambda seed: self.measure(seed, "more"), ("plain",), (Point("effort", 2),)),
+            ),
+            claims=("greedy",),
+            within=(("ranker", "greedy"),),
+        )
+
+    def measure(self, seed: Seed, name: str) -> Measured:
+        number = seed.recipe.seed
+        self.calls.append((number, name))
+        if number in self.broken:
+            raise UserError("the generator solved nothing")
+        solved = np.random.default_rng(number).random(PROBLEMS) * 0.5
+        greedy = solved + (0.1 if name == "more" else 0.0)
+        seed.run.stage("shared", lambda folder, cost, _: setattr(cost, "tokens", 7), config=1)
+        if name == "more":
+            seed.run.stage("own", lambda folder, cost, _: setattr(cost, "tokens", 5), config=1)
+        return Measured({"greedy": greedy, "ranker": greedy + 0.2}, {"bytes": 10.0 * number})
+
+
+@pytest.fixture
+def counting() -> Counting:
+    return Counting()
+
+
+RECIPE = load_recipe("tiny-study")
+
+
+def run(counting: Counting, directory: Path, recipe: Recipe = RECIPE, **options: float) -> Results:
+    return run_study(counting.study, recipe, directory, "counting", **{"seeds": 2, **options})  # type: ignore[arg-type]
+
+
+def test_seeds_one_after_the_other_and_nothing_twice(counting: Counting, tmp_path: Path) -> None:
+    run(counting, tmp_path, seeds=1)
+    assert counting.calls == [(1, "plain"), (1, "more")]
+    results = run(counting, tmp_path)
+    assert counting.calls[2:] == [(2, "plain"), (2, "more")]
+    assert set(results.found) == {(s, a) for s in (1, 2) for a in ("plain", "more")}
+    run(counting, tmp_path)
+    assert len(counting.calls) == 4
+
+
+def test_results_of_another_recipe_are_measured_again(counting: Counting, tmp_path: Path) -> None:
+    run(counting, tmp_path, seeds=1)
+    run(counting, tmp_path, load_recipe("tiny-study", ("sft.epochs=9",)), seeds=1)
+    assert len(counting.calls) == 4
+
+
+def test_a_used_up_budget_begins_nothing_and_the_page_says_what_is_missing(
+    counting: Counting, tmp_path: Path
+) -> None:
+    results = run(counting, tmp_path, seeds=1)
+    results = run(counting, tmp_path, budget_s=0)
+    assert len(counting.calls) == 2
+    page = write_page(counting.study, results, RECIPE, tmp_path, "counting", "the command").read_text()
+    assert "Seed 2 is incomplete and doesn't count: plain, more not measured yet." in page
+    assert "1 seed (1), 40 test problems a seed" in page and "one seed says little" in page
+
+
+def test_an_arm_that_fails_is_told_and_the_next_seed_goes_on(counting: Counting, tmp_path: Path) -> None:
+    counting.broken = {1}
+    summary = summarise(counting.study, run(counting, tmp_path))
+    assert summary["seeds"] == [2]
+    assert summary["failed"][0] == {"seed": 1, "arm": "plain", "reason": "the generator solved nothing"}
+
+
+def test_an_arm_that_the_recipe_cannot_have_does_not_hold_up_the_others(
+    counting: Counting, tmp_path: Path
+) -> None:
+    def fails(_: Seed) -> Measured:
+        raise UserError("a checkpoint has one size")
+
+    arms = (*counting.study.arms, Arm("wider", fails, ("plain",)))
+    study = Study(counting.study.text, arms, counting.study.claims)
+    summary = summarise(study, run_study(study, RECIPE, tmp_path, "counting", seeds=2))
+    assert summary["seeds"] == [1, 2] and len(summary["arms"]) == 2
+    assert {f["reason"] for f in summary["failed"]} == {"a checkpoint has one size"}
+
+
+def test_a_seed_that_another_process_works_on_is_left_to_it(counting: Counting, tmp_path: Path) -> None:
+    other = Run(tmp_path / "seeds" / "tiny-study-1", side_by_side=True)
+    results = run(counting, tmp_path)
+    assert {seed for seed, _ in results.found} == {2}
+    other.close()
+    assert {seed for seed, _ in run(counting, tmp_path).found} == {1, 2}
+
+
+def test_what_the_summary_says(counting: Counting, tmp_path: Path) -> None:
+    summary = summarise(counting.study, run(counting, tmp_path))
+    more = summary["arms"][1]
+    assert more["cost"]["tokens"] == 12 and more["extra"]["tokens"] == 5
+    assert summary["cost"]["tokens"] == 24  # of two seeds, what both arms need counted once
+    assert more["numbers"]["bytes"] == {"mean": 15, "low": 10, "high": 20}
+    across, *within = summary["differences"]
+    assert across["value"] == pytest.approx(0.1) and across["ci95"] == pytest.approx([0.1, 0.1])
+    assert [d["value"] for d in within] == pytest.approx([0.2, 0.2])
+    assert summary["findings"][0] == (
+        "“more” raised greedy answers by 10.0 points over “plain” (+10.0 to +10.0; 2 of 2 seeds)."
+    )
+    assert summary["findings"][1].startswith("With “plain”, the ranker's pick came 20.0 points above greedy")
+
+
+def test_the_page_has_tables_plots_and_no_script(counting: Counting, tmp_path: Path) -> None:
+    page = write_page(counting.study, run(counting, tmp_path), RECIPE, tmp_path, "counting", "study <b>")
+    text, html = page.read_text(), page.with_suffix(".html").read_text()
+    assert text.startswith("# Does it count?\n") and "An arm that counts." in text
+    assert "| more | 12 |" not in text and "| more | 0 | 0 | 12 | 0 | 0 |" in text
+    assert "Solved, greedy" in html and "effort" in html and "&lt;b&gt;" in html and "<script" not in html
+    json.loads(page.with_suffix(".json").read_text())
