@@ -150,7 +150,7 @@ def test_multipl_e_is_never_training_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tests": None}, "tests.str: Input should be a valid string; tests.list"),
+        ({"tests": None}, "tests: needs a program's end (a string) or a list of tests"),
         ({"test": "x"}, "test: unknown field"),
         ({"stop_tokens": ["x", ""]}, "stop_tokens: an empty stop token"),
         ({"split": "train"}, "split: 'train' is none of reference, pool, development, test"),

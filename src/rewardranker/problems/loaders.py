@@ -85,6 +85,13 @@ class Own(ProblemRow):
     def _language(cls, value: str) -> str:
         return canonical_language(value)
 
+    @field_validator("tests", "visible_tests", mode="before")
+    @classmethod
+    def _tests(cls, value: Any) -> Any:
+        if not isinstance(value, (str, list)):
+            raise ValueError("needs a program's end (a string) or a list of tests")
+        return value
+
     @field_validator("stop_tokens")
     @classmethod
     def _stop_tokens(cls, value: list[str]) -> list[str]:
