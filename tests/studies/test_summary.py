@@ -26,9 +26,10 @@ def test_the_interval_of_one_seed_is_that_of_its_problems() -> None:
     [
         (-0.02, [-0.03, -0.01], [-0.03, 0.01], "over “a” (-3.0 to -1.0; 1 of 2 seeds)."),
         (0.01, [-0.005, 0.025], [0.01], "-0.5 to +2.5); an effect above 2.5 points is excluded."),
+        (0.0, [0.0, 0.0], [0.0], "(0.0 points, 0.0 to 0.0); an effect above 0.1 points is excluded."),
         (-0.01, [-0.03, 0.0], [0.01], "an effect above 3.0 points is excluded."),
     ],
 )  # fmt: skip
 def test_a_finding_says_what_the_interval_says(value, ci95, seeds, said) -> None:
-    names = {"arm": "b", "against": "a", "measure": "greedy", "against_measure": "greedy"}
+    names = {"arm": "b", "against": "a", "measure": "greedy", "against_measure": "greedy", "problems": 2000}
     assert _sentence({**names, "value": value, "ci95": ci95, "seeds": seeds}).endswith(said)

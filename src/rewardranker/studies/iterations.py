@@ -1,10 +1,10 @@
 """Does the loop keep improving past two iterations, or degrade?
 
-In each iteration a policy samples the training problems, failures that the ranker takes for right and
-new passing programs join its groups, and it is retrained on all of them. In the loop the policy is
-aligned anew by RFT on all samples so far, and the ranker starts from it; beside it the same is done on
-the SFT policy's samples alone. Each ranker is measured over the samples of policy 1 and of the SFT
-policy, which stay the same, the loop's also over its own policy's.
+In each iteration a policy samples the training problems (half of the recipe's mining.n candidates each),
+failures that the ranker takes for right and new passing programs join its groups, and it is retrained on
+all of them. In the loop the policy is aligned anew by RFT on all samples so far, and the ranker starts
+from it; beside it the same is done on the SFT policy's samples alone. Each ranker is measured over the
+samples of policy 1 and of the SFT policy, which stay the same, the loop's also over its own policy's.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,12 @@ _AXIS = "iteration"
 
 def ranker_of(seed: Seed, i: int, *, aligned: bool) -> tuple[Stage, list[Stage]]:
     """Ranker `i` of the loop, or of the SFT policy's samples alone; and the samples mined for it."""
+    n = max(1, seed.recipe.mining.n // 2)
     ranker, sampled, mined = seed.ranker(), list[Stage](), list[Stage]()
     for k in range(1, i):
         policy = seed.rft(k, sampled) if aligned else seed.sft()
         name = f"{k}-sample" if aligned else f"{k}-sample-sft"
-        new = seed.sample(name, policy, f"aligned-{k}" if aligned else "sft", seed.recipe.mining.n)
+        new = seed.sample(name, policy, f"aligned-{k}" if aligned else "sft", n)
         mined.append(seed.mine(k, ranker, [seed.sampled(), *sampled], new))
         sampled.append(new)
         ranker = seed.ranker(k + 1, start=policy, mined=mined)

@@ -3,8 +3,8 @@
 Policy 1 is aligned by RFT and samples the training problems again. Ranker 2 starts from policy 1; it
 learns from the groups that ranker 1 learnt from, and from what one way of mining adds to them: as many
 groups in every arm. It picks among policy 1's samples of the test problems. Hard negatives are failures
-that ranker 1 puts among its best four; fresh SFT samples are new ones of the SFT policy, with failures
-drawn at random.
+among the candidates of a problem that ranker 1 scores best (mining.top); fresh SFT samples are new ones
+of the SFT policy, with failures drawn at random.
 """
 
 from collections.abc import Callable

@@ -7,9 +7,9 @@ of its own that trains on 64 problems, beyond what it held before; stored is wha
 """
 
 import json
-import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -17,15 +17,16 @@ from rewardranker import mining
 from rewardranker.files import write_json
 from rewardranker.models.generator import Generator
 from rewardranker.models.lora import prepared
-from rewardranker.problems.preference import PreferenceGroup
+from rewardranker.problems.candidate import ExecutedCandidate
+from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Recipe, changed
 from rewardranker.run import Checkpoint, Cost
 from rewardranker.stages.alignment import rft_stage
-from rewardranker.stages.problems import all_problems, references, training_problems
+from rewardranker.stages.problems import references
 from rewardranker.stages.reward import reward_stage
-from rewardranker.stages.sampling import candidates_of
 from rewardranker.studies.seed import Measured, Seed
 from rewardranker.studies.study import Arm, Study
+from rewardranker.tables import read_table
 from rewardranker.training.reward import train_reward
 from rewardranker.training.sft import train_sft
 
@@ -60,31 +61,31 @@ def trained(what: What, rank: int = 0, rate: float = 1.0) -> Callable[[Seed], Me
 
 def _memory(seed: Seed, recipe: Recipe, what: What) -> dict[str, float]:
     """Peak memory and stored bytes."""
-    sft, problems, sampled = seed.sft(), seed.problems(), seed.sampled()
+    inputs = seed.sft(), seed.problems(), seed.sampled()
 
     def work(folder: Path, _: Cost, __: Checkpoint) -> None:
-        groups = mining.initial_groups(training_problems(problems), candidates_of([sampled]))[:_FEW]
-        examples = references(all_problems(problems), "reference")[:_FEW]
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            task = pool.submit(_train_a_few, recipe, what, sft.path / "model", groups, examples)
-            write_json(folder / "memory.json", task.result())
+        asked = json.dumps([recipe.model_dump(mode="json"), what, *(str(s.path) for s in inputs)])
+        code = "from rewardranker.studies.peft import train_a_few; train_a_few()"
+        done = subprocess.run(
+            [sys.executable, "-c", code], input=asked, stdout=subprocess.PIPE, text=True, check=True
+        )
+        write_json(folder / "memory.json", json.loads(done.stdout))
 
     config = [what, recipe.compute.model_dump(), recipe.reward.model_dump(), recipe.rft.model_dump()]
     with seed.uncounted():
-        stage = seed.run.stage("memory", work, config=config, inputs=[sft, problems, sampled])
+        stage = seed.run.stage("memory", work, config=config, inputs=inputs)
     found: dict[str, float] = json.loads((stage.path / "memory.json").read_text())
     return found
 
 
-def _train_a_few(
-    recipe: Recipe,
-    what: What,
-    model: Path,
-    groups: list[PreferenceGroup],
-    examples: list[tuple[str, str]],
-) -> dict[str, float]:
-    """In a process of its own, whose peak is that of this training."""
-    generator = Generator.from_pretrained(model)
+def train_a_few() -> None:
+    """The main function of a process of its own, whose peak is that of this training; reads stdin, prints."""
+    settings, what, sft, problems, sampled = json.loads(sys.stdin.read())
+    recipe = Recipe.model_validate(settings)
+    generator = Generator.from_pretrained(Path(sft) / "model")
+    known = read_table(Path(problems) / "problems.parquet", Problem)
+    candidates = read_table(Path(sampled) / "candidates.parquet", ExecutedCandidate)
+    groups = mining.initial_groups(known, candidates)[:_FEW]
     with prepared(generator.model, recipe.compute):
         weights = sum(p.numel() for p in generator.model.parameters() if p.requires_grad)
     before = _resident_mb("VmRSS")
@@ -92,8 +93,11 @@ def _train_a_few(
     if what == "ranker":
         train_reward(generator, groups, recipe.reward, seed=1, compute=recipe.compute)
     else:
-        train_sft(generator, examples, recipe.rft, seed=1, compute=recipe.compute)
-    return {"memory, MB": _resident_mb("VmHWM") - before, "stored, kB": weights * 4 / 1000}
+        train_sft(
+            generator, references(known, "reference")[:_FEW], recipe.rft, seed=1, compute=recipe.compute
+        )
+    found = {"memory, MB": _resident_mb("VmHWM") - before, "stored, kB": weights * 4 / 1000}
+    sys.stdout.write(json.dumps(found))
 
 
 def _resident_mb(field: str) -> float:

@@ -29,8 +29,8 @@ def summarise(study: Study, results: Results) -> Json:
     """All that a page shows, JSON-able; of seeds with every arm, or of what there is while there is none.
 
     Returns:
-        seeds: those that count; problems: test problems a seed; incomplete, failed: what is missing;
-        arms: solved (value, ci95, seeds), numbers, cost (of all that the arm needs but evaluation, and
+        seeds: those that count; problems: test problems a seed; incomplete, failed: what is missing; arms:
+        solved (value, ci95, seeds, problems), numbers, cost (of all that the arm needs but evaluation, and
         `extra`, of what the arm that it is compared with doesn't need), mean over seeds; differences: points,
         ci95, seeds; findings: sentences, what differs first; cost: of the whole study, what arms share
         counted once.
@@ -84,6 +84,7 @@ def pooled(by_seed: Sequence[Floats]) -> Json:
         "value": round(float(np.mean(each)), 6),
         "ci95": [round(float(low), 6), round(float(high), 6)],
         "seeds": [round(x, 6) for x in each],
+        "problems": sum(map(len, by_seed)),
     }
 
 
@@ -164,10 +165,11 @@ def _sentence(d: Json) -> str:
     if _unclear(d):
         between = f"between {measure} and {_WORDS[d['against_measure']]}" if within else f"in {measure}"
         over = f"With {arm}" if within else f"{arm} against “{d['against']}”"
+        # Where no problem differs at all, 3 / n bounds how many could (95 %, the rule of three).
+        largest = max(abs(low), abs(high), 3 / d["problems"])
         return (
-            f"{over}: no difference {between} could be measured "
-            f"({points(d['value'])} points, {interval}); "
-            f"an effect above {100 * max(abs(low), abs(high)):.1f} points is excluded."
+            f"{over}: no difference {between} could be measured ({points(d['value'])} points, {interval}); "
+            f"an effect above {100 * largest:.1f} points is excluded."
         )
     size = f"{abs(100 * d['value']):.1f} points"
     seeds = sum(x > 0 if low > 0 else x < 0 for x in d["seeds"])
