@@ -19,6 +19,7 @@ from rewardranker.run import InUseError, Run
 from rewardranker.studies.seed import Measured, Seed
 
 MEASURES = {
+    "answer": "answer",
     "greedy": "greedy",
     "sample": "one sample",
     "logprob": "best of n by log-prob",

@@ -14,6 +14,7 @@ _COSTS = ("cpu_s", "wall_s", "tokens", "executions")
 _MEASURING = ("test-", "score")
 """Stages of evaluation: every arm pays the same for them, and their cost is none of the arm's."""
 _WORDS = {
+    "answer": "answers",
     "greedy": "greedy answers",
     "sample": "single samples",
     "logprob": "the pick by log-prob",
