@@ -76,6 +76,9 @@ class Problems(Section):
 class Decoder(Section):
     """A decoder built from this config and trained from scratch."""
 
+    family: Literal["llama", "gpt_neox"] = "llama"
+    """llama: RMSNorm and a gated feed-forward layer, one after the other. gpt_neox: LayerNorm with biases,
+    attention and a plain feed-forward layer side by side. Both with rotary positions and tied embeddings."""
     vocabulary: PositiveInt = 1024
     """Entries of the BPE tokenizer trained on the problems."""
     hidden: PositiveInt = 128
@@ -83,7 +86,7 @@ class Decoder(Section):
     layers: PositiveInt = 3
     heads: PositiveInt = 2
     intermediate: PositiveInt = 384
-    """Width of the gated feed-forward layer."""
+    """Width of the feed-forward layer."""
     context: PositiveInt = 512
     """Most tokens of prompt and completion together."""
     dropout: Fraction = 0.0

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rewardranker.cli.study import study
+from rewardranker.recipe import load_recipe
 from rewardranker.studies.catalogue import STUDIES
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
@@ -20,12 +21,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_measures_all_its_arms_and_says_what_it_found(name: str, directory: Path) -> None:
     study(name, seeds=1, budget=None, directory=directory, small=True)
+    made = STUDIES[name](load_recipe("tiny-study"))
     summary = json.loads((directory / name / f"{name}.json").read_text())
     assert summary["failed"] == [] and summary["incomplete"] == {}
-    assert [arm["name"] for arm in summary["arms"]] == [arm.name for arm in STUDIES[name].arms]
+    assert [arm["name"] for arm in summary["arms"]] == [arm.name for arm in made.arms]
     assert len(summary["findings"]) == len(summary["differences"]) > 0
     assert all(arm["cost"]["cpu_s"] > 0 for arm in summary["arms"])
     page = (directory / name / f"{name}.md").read_text()
-    assert page.startswith(f"# {STUDIES[name].question}\n")
+    assert page.startswith(f"# {made.question}\n")
     assert f"rewardranker study {name} --seeds 1 --small" in page
     assert "<svg" in (directory / name / f"{name}.html").read_text()

@@ -92,6 +92,19 @@ def test_an_arm_that_fails_is_told_and_the_next_seed_goes_on(counting: Counting,
     assert summary["failed"][0] == {"seed": 1, "arm": "plain", "reason": "the generator solved nothing"}
 
 
+def test_an_arm_that_the_recipe_cannot_have_does_not_hold_up_the_others(
+    counting: Counting, tmp_path: Path
+) -> None:
+    def fails(_: Seed) -> Measured:
+        raise UserError("a checkpoint has one size")
+
+    arms = (*counting.study.arms, Arm("wider", fails, ("plain",)))
+    study = Study(counting.study.text, arms, counting.study.claims)
+    summary = summarise(study, run_study(study, RECIPE, tmp_path, "counting", seeds=2))
+    assert summary["seeds"] == [1, 2] and len(summary["arms"]) == 2
+    assert {f["reason"] for f in summary["failed"]} == {"a checkpoint has one size"}
+
+
 def test_a_seed_that_another_process_works_on_is_left_to_it(counting: Counting, tmp_path: Path) -> None:
     other = Run(tmp_path / "seeds" / "tiny-study-1", side_by_side=True)
     results = run(counting, tmp_path)

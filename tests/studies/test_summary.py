@@ -24,8 +24,8 @@ def test_the_interval_of_one_seed_is_that_of_its_problems() -> None:
 @pytest.mark.parametrize(
     ("value", "ci95", "seeds", "said"),
     [
-        (-0.02, [-0.03, -0.01], [-0.03, 0.01], "by 2.0 points over “a” (-3.0 to -1.0; 1 of 2 seeds)."),
-        (0.01, [-0.005, 0.025], [0.01], "(+1.0 points, -0.5 to +2.5); an effect above 2.5 points is excluded."),
+        (-0.02, [-0.03, -0.01], [-0.03, 0.01], "over “a” (-3.0 to -1.0; 1 of 2 seeds)."),
+        (0.01, [-0.005, 0.025], [0.01], "-0.5 to +2.5); an effect above 2.5 points is excluded."),
         (-0.01, [-0.03, 0.0], [0.01], "an effect above 3.0 points is excluded."),
     ],
 )  # fmt: skip

@@ -23,8 +23,12 @@ def study(
         Path, typer.Option("--dir", help="Of all studies: what they share is made once.")
     ] = Path("runs/studies"),
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Shipped name or path: what is varied.")
-    ] = "micro-study",
+        str,
+        typer.Option(
+            "--recipe",
+            help="Shipped name or path: what is varied; default micro-study, of table1 micro-table1.",
+        ),
+    ] = "",
     assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
     small: Annotated[
         bool, typer.Option("--small", help="Recipe tiny-study: in seconds, and results mean nothing.")
@@ -36,36 +40,31 @@ def study(
 
     Example: rewardranker study negatives --seeds 5 --budget 120
     """
-    from rewardranker.studies.catalogue import STUDIES
-
-    if not name:
-        for known, found in STUDIES.items():
-            typer.echo(f"{known:<13} {found.question}")
-        return
     import torch
 
     from rewardranker.errors import UserError
     from rewardranker.recipe import load_recipe
+    from rewardranker.studies.catalogue import RECIPES, STUDIES
     from rewardranker.studies.page import write_page
     from rewardranker.studies.study import run_study
 
+    usual = RECIPES.get(name, "micro-study")
+    recipe = "tiny-study" if small else recipe or usual
+    config = load_recipe(recipe, tuple(assignments))
+    if not name:
+        for known, study_of in STUDIES.items():
+            typer.echo(f"{known:<13} {study_of(config).question}")
+        return
     if name not in STUDIES:
         raise UserError(f"no study is called {name!r}; there are {', '.join(STUDIES)}")
-    recipe = "tiny-study" if small else recipe
-    config = load_recipe(recipe, tuple(assignments))
     if config.threads:
         torch.set_num_threads(config.threads)
-    results = run_study(
-        STUDIES[name],
-        config,
-        directory,
-        name,
-        seeds=seeds,
-        budget_s=None if budget is None else 60 * budget,
-    )
+    found = STUDIES[name](config)
+    budget_s = None if budget is None else 60 * budget
+    results = run_study(found, config, directory, name, seeds=seeds, budget_s=budget_s)
     words = ["rewardranker study", name, f"--seeds {seeds}"]
-    words += ["--small"] if small else [f"--recipe {recipe}"] if recipe != "micro-study" else []
+    words += ["--small"] if small else [f"--recipe {recipe}"] if recipe != usual else []
     words += [f"--set '{assignment}'" for assignment in assignments]
-    page = write_page(STUDIES[name], results, config, directory, name, " ".join(words))
+    page = write_page(found, results, config, directory, name, " ".join(words))
     typer.echo(page.read_text("utf-8"))
     typer.echo(f"{page}\n{page.with_suffix('.html')}", err=True)

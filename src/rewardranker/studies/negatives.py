@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 
 from rewardranker.problems.preference import PreferenceGroup
+from rewardranker.recipe import Recipe
 from rewardranker.run import Cost, Stage, seed_for
 from rewardranker.studies.seed import Measured, Seed
 from rewardranker.studies.study import Arm, Study
@@ -71,19 +72,16 @@ def retrained(variant: str | None) -> Callable[[Seed], Measured]:
     return measure
 
 
-STUDY = Study(
-    __doc__ or "",
-    arms=(
-        Arm("nothing added", retrained(None)),
-        *(
-            Arm(
-                name,
-                retrained(kind),
-                ("nothing added",) if kind == "random" else ("nothing added", "random failures"),
-            )
-            for name, kind in KINDS.items()
+def study(_: Recipe) -> Study:
+    """An arm a variant."""
+    nothing, random, *others = "nothing added", *KINDS
+    return Study(
+        __doc__ or "",
+        (
+            Arm(nothing, retrained(None)),
+            Arm(random, retrained(KINDS[random]), (nothing,)),
+            *(Arm(name, retrained(KINDS[name]), (nothing, random)) for name in others),
         ),
-    ),
-    claims=("ranker",),
-    within=(("ranker", "greedy"),),
-)
+        claims=("ranker",),
+        within=(("ranker", "greedy"),),
+    )

@@ -48,7 +48,10 @@ def setting(summary: Json) -> str:
     spent = summary["cost"]
     over = "problems alone: one seed says little" if len(seeds) == 1 else "seeds, and problems within a seed"
     compared = len(summary["differences"])
-    chance = f"Of {compared} comparisons about {0.05 * compared:.1f} would show a difference by chance alone."
+    different = sum(not d["ci95"][0] <= 0 <= d["ci95"][1] for d in summary["differences"])
+    chance = (
+        f"{different} of {compared} comparisons show a difference, by chance {0.05 * compared:.1f} would."
+    )
     return (
         f"Recipe {recipe['name']}, {count} ({', '.join(map(str, seeds))}), {summary['problems']:,} test "
         f"problems a seed, {recipe['evaluation']['n']} candidates a problem. Intervals are 95 % bootstrap "

@@ -12,6 +12,7 @@ from pathlib import Path
 from rewardranker.errors import UserError
 from rewardranker.evaluation import selectors
 from rewardranker.problems.candidate import ExecutedCandidate
+from rewardranker.recipe import Recipe
 from rewardranker.run import Checkpoint, Cost, Stage
 from rewardranker.stages.problems import training_problems
 from rewardranker.stages.reward import reward_stage
@@ -23,12 +24,6 @@ from rewardranker.tables import write_table
 
 def part_of_samples(seed: Seed, n: int, share: float) -> Stage:
     """The first `n` candidates of the first `share` of the problems, at the cost of drawing these alone."""
-    if n > seed.recipe.sampling.n:
-        raise UserError(
-            f"{n} candidates a problem: the recipe draws {seed.recipe.sampling.n}; raise sampling.n"
-        )
-    if n == seed.recipe.sampling.n and share == 1:
-        return seed.sampled()
     with seed.uncounted():
         whole = seed.sampled()
 
@@ -84,10 +79,11 @@ def chosen_from(n: int) -> Callable[[Seed], Measured]:
                 f"best of {n}: the recipe draws {correct.shape[1]} candidates; raise evaluation.n"
             )
         curves = {
-            "logprob": selectors.by_score(logprob, correct),
             "ranker": selectors.by_score(seed.scores(seed.ranker(), tested), correct),
             "oracle": selectors.oracle(correct),
         }
+        if n > 1:  # of one, all pick the same
+            curves["logprob"] = selectors.by_score(logprob, correct)
         return Measured({"greedy": greedy, **{name: curve[:, n - 1] for name, curve in curves.items()}})
 
     return measure
@@ -102,32 +98,34 @@ _ALL = ("everything",)
 _PROBLEMS, _CANDIDATES = "share of the training problems", "candidates a training problem"
 _WIDTH, _CHOICE = "width of the ranker, times the generator's", "candidates to pick from"
 
-STUDY = Study(
-    __doc__ or "",
-    arms=(
-        Arm("everything", whole, points=(Point(_PROBLEMS, 1), Point(_WIDTH, 1))),
-        *(
-            Arm(f"{name} of the problems", less_data(share=x), _ALL, (Point(_PROBLEMS, x),))
-            for name, x in (("an eighth", 0.125), ("a quarter", 0.25), ("half", 0.5))
-        ),
-        *(
+
+def study(recipe: Recipe) -> Study:
+    """Arms below the recipe's sizes, and a wider ranker."""
+    n, k = recipe.sampling.n, recipe.evaluation.n
+    return Study(
+        __doc__ or "",
+        (
             Arm(
-                f"{n} candidates a problem",
-                less_data(n=n),
-                ("2 candidates a problem",) if n > 2 else (),
-                (Point(_CANDIDATES, n),),
-            )
-            for n in (2, 3, 5)
+                "everything",
+                whole,
+                (),
+                (Point(_PROBLEMS, 1), Point(_CANDIDATES, n), Point(_WIDTH, 1), Point(_CHOICE, k)),
+            ),
+            *(
+                Arm(f"{name} of the problems", less_data(share=x), _ALL, (Point(_PROBLEMS, x),))
+                for name, x in (("an eighth", 0.125), ("a quarter", 0.25), ("half", 0.5))
+            ),
+            *(
+                Arm(f"{i} candidates a problem", less_data(n=i), _ALL, (Point(_CANDIDATES, i),))
+                for i in (2, 3)
+                if i < n
+            ),
+            *(
+                Arm(f"ranker {factor:g} times as wide", sized(factor), _ALL, (Point(_WIDTH, factor),))
+                for factor in (0.5, 1.5)
+            ),
+            *(Arm(f"best of {i}", chosen_from(i), _ALL, (Point(_CHOICE, i),)) for i in (1, 2, 3, 5) if i < k),
         ),
-        *(
-            Arm(f"ranker {factor:g} times as wide", sized(factor), _ALL, (Point(_WIDTH, factor),))
-            for factor in (0.5, 1.5)
-        ),
-        *(
-            Arm(f"best of {n}", chosen_from(n), ("best of 1",) if n > 1 else (), (Point(_CHOICE, n),))
-            for n in (1, 2, 3, 5, 10)
-        ),
-    ),
-    claims=("ranker",),
-    within=(("ranker", "logprob"),),
-)
+        claims=("ranker",),
+        within=(("ranker", "logprob"),),
+    )

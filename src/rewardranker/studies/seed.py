@@ -32,8 +32,8 @@ class Measured:
     """What an arm came to with one seed."""
 
     solved: dict[str, Floats] = field(default_factory=dict)
-    """[P] share of each test problem's answers that is right, by way of answering: greedy, sample, logprob,
-    ranker, oracle."""
+    """[P] share of each test problem's answers that is right, by way of answering (a key of
+    `rewardranker.studies.study.MEASURES`)."""
     numbers: dict[str, float] = field(default_factory=dict)
     """What else was measured, by its name with its unit."""
 

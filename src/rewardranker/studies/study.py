@@ -19,14 +19,16 @@ from rewardranker.run import InUseError, Run
 from rewardranker.studies.seed import Measured, Seed
 
 MEASURES = {
-    "answer": "answer",
     "greedy": "greedy",
     "sample": "one sample",
     "logprob": "best of n by log-prob",
     "ranker": "best of n by the ranker",
     "oracle": "pass@n",
+    "answer": "the answer",
 }
 """Ways of answering a test problem, in the order of tables."""
+_CODE = digests(Path(__file__).parent)
+"""As it was imported."""
 
 
 class Point(NamedTuple):
@@ -114,15 +116,20 @@ def run_study(
         budget_s: after so many seconds no further arm is begun; 0: none at all.
     """
     deadline = np.inf if budget_s is None else time.monotonic() + budget_s
-    results = Results(tuple(range(recipe.seed, recipe.seed + seeds)), {}, {})
-    for seed in results.seeds:
-        of_seed = changed(recipe, seed=seed)
-        key = _key(of_seed)
-        paths = {arm: directory / name / "results" / f"{seed}-{i}.json" for i, arm in enumerate(study.arms)}
-        for arm, path in paths.items():
-            if (result := _read(path, key, arm)) is not None:
-                results.found[seed, arm.name] = result
-        missing = [arm for arm in study.arms if (seed, arm.name) not in results.found]
+    failed: dict[tuple[int, str], str] = {}
+    recipes = {seed: changed(recipe, seed=seed) for seed in range(recipe.seed, recipe.seed + seeds)}
+
+    def path(seed: int, arm: Arm) -> Path:
+        return directory / name / "results" / f"{seed}-{study.arms.index(arm)}.json"
+
+    def known(seed: int) -> dict[tuple[int, str], Result]:
+        key = _key(recipes[seed])
+        read = [_read(path(seed, arm), key, arm) for arm in study.arms]
+        return {(seed, result.arm): result for result in read if result is not None}
+
+    for seed, of_seed in recipes.items():
+        found = known(seed)
+        missing = [arm for arm in study.arms if (seed, arm.name) not in found]
         if not missing or time.monotonic() >= deadline:
             continue
         try:
@@ -139,26 +146,24 @@ def run_study(
                 measured = arm.measure(Seed(of_seed, run))
             except UserError as e:
                 progress.console.print(f"  not measured: {e}", markup=False)
-                results.failed[seed, arm.name] = str(e)
+                failed[seed, arm.name] = str(e)
                 continue
             stages = [{"stage": s.name, "key": s.key, **vars(s.cost)} for s in run.stages]
             result = Result(seed, arm.name, measured.solved, measured.numbers, stages)
-            _write(paths[arm], key, result)
-            results.found[seed, arm.name] = result
+            _write(path(seed, arm), _key(of_seed), result)
         run.close()
-    return results
+    # Read at the end: another process may have measured what was left to it.
+    every = {key: result for seed in recipes for key, result in known(seed).items()}
+    return Results(tuple(recipes), every, failed)
 
 
 def _key(recipe: Recipe) -> str:
-    """Of the recipe and of the studies' code: results of another version are measured again, cheaply, for
-    their stages are still there."""
-    execution = recipe.execution.decisive()
-    content = {
-        **recipe.model_dump(mode="json"),
-        "execution": execution,
-        "code": digests(Path(__file__).parent),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    """Of what decides results: those of another recipe, or of other code of studies, are measured again.
+
+    That is quick where their stages are still there.
+    """
+    settings = {**recipe.model_dump(mode="json"), "execution": recipe.execution.decisive()}
+    return hashlib.sha256(json.dumps([settings, _CODE], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, key: str, result: Result) -> None:

@@ -14,12 +14,12 @@ _COSTS = ("cpu_s", "wall_s", "tokens", "executions")
 _MEASURING = ("test-", "score")
 """Stages of evaluation: every arm pays the same for them, and their cost is none of the arm's."""
 _WORDS = {
-    "answer": "answers",
     "greedy": "greedy answers",
     "sample": "single samples",
     "logprob": "the pick by log-prob",
     "ranker": "the ranker's pick",
     "oracle": "pass@n",
+    "answer": "answers",
 }
 
 Json = dict[str, Any]
@@ -32,10 +32,12 @@ def summarise(study: Study, results: Results) -> Json:
         seeds: those that count; problems: test problems a seed; incomplete, failed: what is missing;
         arms: solved (value, ci95, seeds), numbers, cost (of all that the arm needs but evaluation, and
         `extra`, of what the arm that it is compared with doesn't need), mean over seeds; differences: points,
-        ci95, seeds; findings: sentences; cost: of the whole study, what arms share counted once.
+        ci95, seeds; findings: sentences, what differs first; cost: of the whole study, what arms share
+        counted once.
     """
     names = [arm.name for arm in study.arms]
-    complete = [s for s in results.seeds if all((s, name) in results.found for name in names)]
+    never = {arm for _, arm in results.failed} - {arm for _, arm in results.found}  # with this recipe
+    complete = [s for s in results.seeds if all((s, n) in results.found for n in names if n not in never)]
     counted = complete or list(results.seeds)
     by_arm = {
         name: {s: results.found[s, name] for s in counted if (s, name) in results.found} for name in names
@@ -57,7 +59,7 @@ def summarise(study: Study, results: Results) -> Json:
         "failed": [{"seed": s, "arm": arm, "reason": reason} for (s, arm), reason in results.failed.items()],
         "arms": [_arm(arm, by_arm) for arm in known],
         "differences": differences,
-        "findings": [_sentence(d) for d in differences],
+        "findings": [_sentence(d) for d in sorted(differences, key=_unclear)],
         "cost": {name: sum(stage[name] for stage in stages.values()) for name in _COSTS},
     }
 
@@ -136,10 +138,15 @@ def _differences(study: Study, arms: Sequence[Arm], by_arm: dict[str, dict[int, 
             for s in a
             if s in b and measure in a[s].solved and other in b[s].solved
         ]
-        if both and not (arm == against and all(np.allclose(x, y) for x, y in both)):  # as of one candidate
+        if both:
             names = {"arm": arm, "measure": measure, "against": against, "against_measure": other}
             found.append({**names, **pooled([x - y for x, y in both])})
     return found
+
+
+def _unclear(d: Json) -> bool:
+    low, high = d["ci95"]
+    return bool(low <= 0 <= high)
 
 
 def points(share: float) -> str:
@@ -154,13 +161,13 @@ def _sentence(d: Json) -> str:
     interval = f"{points(low)} to {points(high)}"
     measure, arm = _WORDS[d["measure"]], f"“{d['arm']}”"
     within = d["arm"] == d["against"]
-    if low <= 0 <= high:
+    if _unclear(d):
         between = f"between {measure} and {_WORDS[d['against_measure']]}" if within else f"in {measure}"
         over = f"With {arm}" if within else f"{arm} against “{d['against']}”"
         return (
             f"{over}: no difference {between} could be measured "
             f"({points(d['value'])} points, {interval}); "
-            f"an effect above {100 * max(-low, high):.1f} points is excluded."
+            f"an effect above {100 * max(abs(low), abs(high)):.1f} points is excluded."
         )
     size = f"{abs(100 * d['value']):.1f} points"
     seeds = sum(x > 0 if low > 0 else x < 0 for x in d["seeds"])

@@ -1,11 +1,11 @@
 """Does a small generator with a ranker beat a larger generator, in eight languages?
 
 The rows of the paper's Table 1 in miniature. Small, middle and large generators are trained on the same
-reference programs and answer greedily; the others answer with the best of n by a ranker that started from the
-middle generator. Rankers choose among an aligned policy's samples: by PPO, as in the paper, or by RFT, the
-cheap neighbour. In the second iteration what was mined from policy 1's samples joins the groups: hard negatives
-alone, or new positives too. Each task of the test is asked in every language, and counts once in intervals.
-CPU seconds a problem are what an answer takes: to sample, and to score where a ranker chooses.
+reference programs and answer greedily; the others answer with the best of n by a ranker that started from
+the middle generator. Rankers choose among an aligned policy's samples: by PPO, as in the paper, or by RFT,
+the cheap neighbour. In the second iteration what was mined from policy 1's samples joins the groups: hard
+negatives alone, or new positives too. Each task of the test is asked in every language, and counts once in
+intervals. CPU seconds a problem are what an answer takes: to sample, and to score where a ranker chooses.
 """
 
 import json
@@ -21,6 +21,7 @@ from rewardranker.files import write_json
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.problem import Problem
+from rewardranker.recipe import Recipe
 from rewardranker.run import Checkpoint, Cost, Stage
 from rewardranker.stages.alignment import ppo_stage
 from rewardranker.stages.problems import test_problems
@@ -121,19 +122,20 @@ def _seconds(seed: Seed, problems: list[Problem], policy: Stage, ranker: Stage |
     return float(json.loads((stage.path / "seconds.json").read_text()))
 
 
-_LARGE, _ONE = "large", "middle + middle"
-
-STUDY = Study(
-    __doc__ or "",
-    arms=(
-        Arm("small", generator("sft-small", SMALL)),
-        Arm("middle", generator("sft"), ("small",)),
-        Arm(_LARGE, generator("sft-large", LARGE), ("middle",)),
-        Arm("small + middle", small_and_middle, ("small", "middle")),
-        Arm(_ONE, middle_and_middle, ("middle", _LARGE)),
-        Arm("2 iterations, hard negatives", two_iterations("hardnegatives"), (_ONE, _LARGE)),
-        Arm("2 iterations, self-training", two_iterations("selftraining"), (_ONE, _LARGE)),
-        Arm("RFT in PPO's place, 1 iteration", rft_and_middle, (_ONE, _LARGE)),
-    ),
-    claims=("answer",),
-)
+def study(_: Recipe) -> Study:
+    """The rows of the table."""
+    small, middle, large, one = "small", "middle", "large", "middle + middle"
+    return Study(
+        __doc__ or "",
+        (
+            Arm(small, generator("sft-small", SMALL)),
+            Arm(middle, generator("sft"), (small,)),
+            Arm(large, generator("sft-large", LARGE), (middle,)),
+            Arm("small + middle", small_and_middle, (small, middle)),
+            Arm(one, middle_and_middle, (middle, large)),
+            Arm("2 iterations, hard negatives", two_iterations("hardnegatives"), (one, large)),
+            Arm("2 iterations, self-training", two_iterations("selftraining"), (one, large)),
+            Arm("RFT in PPO's place, 1 iteration", rft_and_middle, (one, large)),
+        ),
+        claims=("answer",),
+    )
