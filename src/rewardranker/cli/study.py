@@ -26,7 +26,7 @@ def study(
         str,
         typer.Option(
             "--recipe",
-            help="Shipped name or path: what is varied; default micro-study, of table1 micro-table1.",
+            help="What is varied, a shipped name or a path; default micro-study, for table1 micro-table1.",
         ),
     ] = "",
     assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
