@@ -23,8 +23,12 @@ def study(
         Path, typer.Option("--dir", help="Of all studies: what they share is made once.")
     ] = Path("runs/studies"),
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Shipped name or path: what is varied.")
-    ] = "micro-study",
+        str,
+        typer.Option(
+            "--recipe",
+            help="What is varied, a shipped name or a path; default micro-study, for table1 micro-table1.",
+        ),
+    ] = "",
     assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
     small: Annotated[
         bool, typer.Option("--small", help="Recipe tiny-study: in seconds, and results mean nothing.")
@@ -40,11 +44,12 @@ def study(
 
     from rewardranker.errors import UserError
     from rewardranker.recipe import load_recipe
-    from rewardranker.studies.catalogue import STUDIES
+    from rewardranker.studies.catalogue import RECIPES, STUDIES
     from rewardranker.studies.page import write_page
     from rewardranker.studies.study import run_study
 
-    recipe = "tiny-study" if small else recipe
+    usual = RECIPES.get(name, "micro-study")
+    recipe = "tiny-study" if small else recipe or usual
     config = load_recipe(recipe, tuple(assignments))
     if not name:
         for known, study_of in STUDIES.items():
@@ -58,7 +63,7 @@ def study(
     budget_s = None if budget is None else 60 * budget
     results = run_study(found, config, directory, name, seeds=seeds, budget_s=budget_s)
     words = ["rewardranker study", name, f"--seeds {seeds}"]
-    words += ["--small"] if small else [f"--recipe {recipe}"] if recipe != "micro-study" else []
+    words += ["--small"] if small else [f"--recipe {recipe}"] if recipe != usual else []
     words += [f"--set '{assignment}'" for assignment in assignments]
     page = write_page(found, results, config, directory, name, " ".join(words))
     typer.echo(page.read_text("utf-8"))

@@ -13,6 +13,7 @@ from rewardranker.studies import (
     pretraining,
     scaling,
     sensitivity,
+    table1,
 )
 from rewardranker.studies.study import Study
 
@@ -26,4 +27,8 @@ STUDIES: dict[str, Callable[[Recipe], Study]] = {
     "architecture": architecture.study,
     "scaling": scaling.study,
     "cost": cost.study,
+    "table1": table1.study,
 }
+
+RECIPES = {"table1": "micro-table1"}
+"""What a study varies, of those that don't vary micro-study."""
