@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rewardranker.errors import UserError
 from rewardranker.evaluation.language_table import LANGUAGES
 from rewardranker.evaluation.metrics import Floats
 from rewardranker.files import write_json
@@ -28,18 +29,30 @@ from rewardranker.stages.problems import test_problems
 from rewardranker.studies.seed import Measured, Seed
 from rewardranker.studies.study import Arm, Study
 
-SMALL = {"hidden": 64, "layers": 2, "heads": 1, "intermediate": 192}
-LARGE = {"hidden": 256, "layers": 4, "heads": 4, "intermediate": 768}
-"""Decoders about a fifth and five times as large as the recipe's, the middle one."""
+SMALL, LARGE = (0.5, -1), (2.0, 1)
+"""Factor of the recipe's width and layers more than it has: with micro-table1 about a third and five times as
+many parameters, embeddings left out a sixth and five times."""
 
 
-def generator(name: str, size: dict[str, int] | None = None) -> Callable[[Seed], Measured]:
-    """A generator's greedy answers."""
+def sized(seed: Seed, size: tuple[float, int]) -> Seed:
+    """With a smaller or a larger generator than the recipe's, the middle one."""
+    decoder = seed.recipe.generator.decoder
+    if decoder is None:
+        raise UserError("generators of other sizes need [generator.decoder]: a checkpoint has one size")
+    factor, layers = size
+    widths = {
+        name: max(1, round(factor * getattr(decoder, name))) for name in ("hidden", "heads", "intermediate")
+    }
+    return seed.changed(generator={"decoder": {**widths, "layers": max(1, decoder.layers + layers)}})
+
+
+def generator(name: str, size: tuple[float, int] | None = None) -> Callable[[Seed], Measured]:
+    """A generator's greedy answers, and how far its training has come: its loss on development problems."""
 
     def measure(seed: Seed) -> Measured:
-        own = seed.changed(generator={"decoder": size}) if size else seed
-        found = _row(seed, own.sft(), name, None)
-        losses = [row["validation_loss"] for row in json.loads((own.sft().path / "history.json").read_text())]
+        policy = (sized(seed, size) if size else seed).sft()
+        found = _row(seed, policy, name, None)
+        losses = [row["validation_loss"] for row in json.loads((policy.path / "history.json").read_text())]
         found.numbers |= {"validation loss, half way": losses[len(losses) // 2 - 1], "at the end": losses[-1]}
         return found
 
@@ -48,8 +61,7 @@ def generator(name: str, size: dict[str, int] | None = None) -> Callable[[Seed],
 
 def small_and_middle(seed: Seed) -> Measured:
     """The small generator, aligned with the middle ranker, which then chooses."""
-    small = seed.changed(generator={"decoder": SMALL}).sft()
-    return _row(seed, seed.ppo(start=small), "small-aligned-1", seed.ranker())
+    return _row(seed, seed.ppo(start=sized(seed, SMALL).sft()), "small-aligned-1", seed.ranker())
 
 
 def middle_and_middle(seed: Seed) -> Measured:
