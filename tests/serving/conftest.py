@@ -16,6 +16,8 @@ from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
 
+# It ends with the tests, even if they are killed (PR_SET_PDEATHSIG).
+MAIN = "import ctypes; ctypes.CDLL(None).prctl(1, 15); from rewardranker.cli import main; main()"
 OPTIONS = ("--port", "0", "--workers", "2")
 
 
@@ -56,7 +58,7 @@ def started(*arguments: str | Path, **environment: str) -> Iterator[Server]:
         [
             sys.executable,
             "-c",
-            "from rewardranker.cli import main; main()",
+            MAIN,
             "serve",
             *OPTIONS,
             *map(str, arguments),
