@@ -122,8 +122,10 @@ def test_scores_and_gradients_of_shared_prompts_are_those_one_by_one(
         alone = [ranker.forward([prompts[o]], [c], [0]) for o, c in zip(owners, completions, strict=True)]
         expected = gradients(torch.cat(alone))
     torch.testing.assert_close(shared, torch.cat(alone), atol=1e-5, rtol=1e-5)
+    largest = max(float(other.abs().max()) for other in expected)  # some parameters' are 0 but for rounding
     for gradient, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(gradient, other, atol=1e-5 * float(other.abs().max()) + 1e-8, rtol=1e-3)
+        atol = 1e-5 * float(other.abs().max()) + 1e-6 * largest
+        torch.testing.assert_close(gradient, other, atol=atol, rtol=1e-3)
 
 
 @pytest.mark.parametrize("side", ["left", "right"])

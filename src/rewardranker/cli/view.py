@@ -23,6 +23,7 @@ def view(
 
     Example: rewardranker view runs/demo --compare runs/micro-2
     """
+    import signal
     import webbrowser
 
     from rewardranker.report.page import report_folder, write_report
@@ -31,11 +32,13 @@ def view(
     if compare is not None:
         typer.echo(f"{write_report(run, other=compare)}")
     with report_server(run, port, report=report_folder(run, compare).name) as server:
+        interrupts: list[int] = []  # KeyboardInterrupt, raised in Python's own tidying up, would be ignored
+        signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))
         url = f"http://127.0.0.1:{server.server_address[1]}/"
         typer.echo(f"{url}  (Ctrl-C ends it)")
         if open_browser:
             webbrowser.open(url)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            typer.echo("")
+        server.timeout = 0.5
+        while not interrupts:
+            server.handle_request()
+        typer.echo("")
