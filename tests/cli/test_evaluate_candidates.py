@@ -6,10 +6,12 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from transformers import AutoModelForSequenceClassification
 
 from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.evaluation.selection import Outcome
 from rewardranker.execution.languages import find_language
+from rewardranker.models.ranker import RewardRanker
 from rewardranker.tables import read_table
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -96,6 +98,18 @@ def test_samples_with_their_problems_and_a_ranker(rewardranker, workshop, tmp_pa
     assert json.loads((out / "metrics.json").read_text())["calibration"]
     executed = [row["strict_status"] == "passed" for row in workshop.rows("executed")]
     assert found["sample"] == pytest.approx(sum(executed) / len(executed), abs=1e-6)
+
+
+def test_a_reward_model_of_others_is_a_selector_too(rewardranker, workshop, tmp_path):
+    ours = RewardRanker.from_pretrained(workshop.ranker)
+    ours.model.config.num_labels = 1
+    AutoModelForSequenceClassification.from_config(ours.model.config).save_pretrained(tmp_path / "theirs")
+    ours.tokenizer.save_pretrained(tmp_path / "theirs")
+    command = ("evaluate", workshop.folder / "problems.jsonl", "--candidates", workshop.samples)
+    result = rewardranker(*command, "--ranker", tmp_path / "theirs", "-o", tmp_path / "out")
+    assert result.code == 0, result.err
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert "ranker" in values(found) and not found["calibration"]
 
 
 def test_rows_of_rank_bring_their_scores(rewardranker, workshop, tmp_path):

@@ -1,0 +1,232 @@
+"""`evaluate`: candidates of a generator, a server or a file are executed, scored, compared and written.
+
+What exists is measured without torch, and without httpx unless a server samples.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rewardranker import progress
+from rewardranker.evaluation.best_of_n import ranker_input
+from rewardranker.evaluation.existing import (
+    MULTIPL_E_TIMEOUT_S,
+    SAMPLES_TIMEOUT_S,
+    Existing,
+    ExistingCandidate,
+)
+from rewardranker.evaluation.judging import evaluated, judge_candidates
+from rewardranker.evaluation.language_table import language_table
+from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
+from rewardranker.evaluation.selection import Outcome, Selection, compare_selectors
+from rewardranker.evaluation.summary import Policy, summarise
+from rewardranker.execution.cache import VerdictCache
+from rewardranker.files import atomic_directory, write_json, write_text
+from rewardranker.models.scores import Ranker
+from rewardranker.problems.problem import Problem
+from rewardranker.recipe import Recipe
+from rewardranker.tables import write_table
+
+if TYPE_CHECKING:
+    from rewardranker.models.answers import Answers
+    from rewardranker.models.generator import Generator
+    from rewardranker.models.ranker import RewardRanker
+    from rewardranker.models.upstream import Upstream
+
+
+def sampled_by_server(
+    server: "Upstream",
+    problems: Sequence[Problem],
+    answers: "Answers",
+    config: Recipe,
+    *,
+    requests: int,
+    chat: bool,
+) -> Existing:
+    """A server's candidates, n and a greedy one a problem, by the recipe's sections evaluation and sampling.
+
+    Args:
+        server: samples.
+        problems: what for.
+        answers: those it gave before, and where it gives more.
+        config: the recipe.
+        requests: at most so many at the same time.
+        chat: it is asked as a chat, and the programs are taken out of its answers.
+    """
+    from rewardranker.models.answers import sample_remote
+
+    settings = config.evaluation
+    with progress.task("sample", len(problems) * (settings.n + 1)) as bar:
+        drawn = sample_remote(
+            server,
+            problems,
+            answers,
+            n=settings.n,
+            temperature=settings.temperature,
+            max_new_tokens=config.sampling.max_new_tokens,
+            seed=config.seed,
+            at_once=requests,
+            greedy=True,
+            chat=chat,
+            on_progress=bar.advance,
+        )
+    candidates = [
+        ExistingCandidate(
+            c.problem_id,
+            c.index,
+            c.text,
+            whole=d.whole,
+            policy=c.policy,
+            temperature=d.temperature,
+            logprob_sum=None if isnan(c.logprob_sum) else c.logprob_sum,
+            n_tokens=c.n_tokens,
+        )
+        for d in drawn
+        for c in [d.candidate]
+    ]
+    upstream_s = MULTIPL_E_TIMEOUT_S if any(p.evaluation_only for p in problems) else SAMPLES_TIMEOUT_S
+    return Existing(list(problems), candidates, upstream_s)
+
+
+def measure_existing(
+    given: Existing,
+    out: Path,
+    config: Recipe,
+    *,
+    name: str,
+    source: Mapping[str, Any],
+    ranker: Ranker | None = None,
+    runs: Literal["all", "visible", "nothing"] = "all",
+    timeout_s: float | None = None,
+) -> dict[str, Any]:
+    """Execute candidates that exist, compare the selectors, write the folder `out`.
+
+    Args:
+        given: problems and candidates.
+        out: metrics.json, table.md, table.tex, candidates.parquet, outcomes.parquet, with a ranker also
+            scores.parquet.
+        config: its sections execution and evaluation, and its seed.
+        name: policy of candidates that name none.
+        source: where they are from, for metrics.json.
+        ranker: one of the selectors; None: scores that candidates bring are used.
+        runs: see `judge_candidates`.
+        timeout_s: that a program gets; None: what it gets upstream.
+
+    Returns:
+        what metrics.json holds.
+    """
+    chosen = given.candidates if ranker is None else _scored(given, ranker)
+    limits = config.execution.model_copy(update={"timeout_s": timeout_s or given.timeout_s})
+    with closing(VerdictCache()) as cache:
+        judged = judge_candidates(given.problems, chosen, limits, cache=cache, runs=runs)
+    selection = compare_selectors(
+        given.problems, judged, resamples=config.evaluation.bootstrap, seed=config.seed
+    )
+    summary = {**source, "without_candidates": given.without_candidates, **selection.summary}
+    rows = evaluated(judged, default_policy=name)
+    scores = [
+        ScoredCandidate(row.policy, row.problem_id, row.index, 1, c.score, c.probability)
+        for row, c in zip(rows, chosen, strict=True)
+        if ranker is not None and c.score is not None and c.probability is not None
+    ]
+    _write(out, rows, scores if ranker is not None else None, selection, summary)
+    return summary
+
+
+def measure_generator(
+    generator: "Generator",
+    problems: Sequence[Problem],
+    out: Path,
+    config: Recipe,
+    ranker: "RewardRanker | None",
+) -> dict[str, Any]:
+    """A generator's candidates, as in a run's last stage; writes `out` likewise, and returns its metrics."""
+    from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates
+
+    settings = config.evaluation
+    candidates = evaluated_candidates(
+        generator,
+        "sft",
+        problems,
+        evaluation=settings,
+        sampling=config.sampling,
+        execution=config.execution,
+        seed=config.seed,
+    )
+    warm = [c for c in candidates if c.temperature == settings.temperature]
+    scores = scored_candidates(ranker, 1, problems, warm) if ranker else []
+    metrics = summarise(
+        problems,
+        candidates,
+        scores,
+        policies=[Policy("sft", "sft", 0)],
+        variant=None,
+        align=None,
+        temperature=settings.temperature,
+        cool_temperature=settings.cool_temperature,
+        bootstrap=settings.bootstrap,
+        seed=config.seed,
+    )
+    raw = {(s.problem_id, s.index): s.raw for s in scores}
+    executed = [
+        ExistingCandidate(
+            c.problem_id,
+            c.index,
+            c.text,
+            label=c.strict_status,
+            policy=c.policy,
+            temperature=c.temperature,
+            logprob_sum=c.logprob_sum,
+            n_tokens=c.n_tokens,
+            score=raw[c.problem_id, c.index] if ranker and c.temperature else None,
+        )
+        for c in candidates
+        if c.temperature in (0.0, settings.temperature)
+    ]
+    judged = judge_candidates(problems, executed, config.execution, runs="visible")
+    selection = compare_selectors(problems, judged, resamples=settings.bootstrap, seed=config.seed)
+    _write(out, candidates, scores, selection, metrics)
+    return metrics
+
+
+def _write(
+    out: Path,
+    candidates: Sequence[EvaluatedCandidate],
+    scores: Sequence[ScoredCandidate] | None,
+    selection: Selection,
+    metrics: Mapping[str, Any],
+) -> None:
+    table = language_table(selection.summary)
+    with atomic_directory(out) as folder:
+        write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
+        if scores is not None:
+            write_table(folder / "scores.parquet", ScoredCandidate, scores)
+        write_table(folder / "outcomes.parquet", Outcome, selection.outcomes)
+        write_json(folder / "metrics.json", metrics)
+        write_text(folder / "table.md", table.markdown())
+        write_text(folder / "table.tex", table.latex())
+
+
+def _scored(given: Existing, ranker: Ranker) -> list[ExistingCandidate]:
+    """The candidates with what the ranker says of them; identical ones are scored once."""
+    known = {p.id: p for p in given.problems}
+    inputs = [
+        (known[c.problem_id].prompt, ranker_input(known[c.problem_id], c.text, c.whole, ranker))
+        for c in given.candidates
+    ]
+    unique = list(dict.fromkeys(inputs))
+    with progress.task("score", len(unique)) as bar:
+        raw = ranker.score([p for p, _ in unique], [t for _, t in unique], on_progress=bar.advance)
+    probability = ranker.probability(raw)
+    place = {pair: i for i, pair in enumerate(unique)}
+    return [
+        replace(
+            c,
+            score=float(raw[place[pair]]),
+            probability=None if probability is None else float(probability[place[pair]]),
+        )
+        for c, pair in zip(given.candidates, inputs, strict=True)
+    ]
