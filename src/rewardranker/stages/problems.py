@@ -7,6 +7,7 @@ from typing import Literal
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.evaluation.policy import verdicts
+from rewardranker.execution.languages import find_language
 from rewardranker.execution.program import Program
 from rewardranker.files import digest
 from rewardranker.problems.loaders import load_problems
@@ -27,6 +28,7 @@ def problems_stage(run: Run, recipe: Recipe) -> Stage:
             problems = micro_problems(source.micro, recipe.seed)
         else:
             problems = assign_splits(load_problems(*source.files), source, seed)
+        _refuse_missing_toolchains(problems)
         if source.verify_references:
             problems = _verified(problems, recipe.execution, cost)
         if not any(p.split == "reference" for p in problems):
@@ -46,6 +48,20 @@ def problems_stage(run: Run, recipe: Recipe) -> Stage:
         "execution": recipe.execution.decisive(),
     }
     return run.stage("problems", work, config=config)
+
+
+def _refuse_missing_toolchains(problems: Sequence[Problem]) -> None:
+    """Before anything is trained: programs that can't be run would all count as wrong."""
+    lacking = []
+    for name in dict.fromkeys(p.language for p in problems):
+        language = find_language(name)
+        if language is None:
+            lacking.append(f"programs in {name} can't be run by any sandbox here: leave its problems out")
+        else:
+            missing = [tool for tool in language.missing() if not tool.needed_by]
+            lacking += [f"{language.name} needs {tool.name}: {tool.install}" for tool in missing]
+    if lacking:
+        raise UserError("\n".join(["some problems can't be executed on this machine:", *lacking]))
 
 
 def _verified(problems: Sequence[Problem], execution: Execution, cost: Cost) -> list[Problem]:
