@@ -57,10 +57,9 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     # A compiled kernel is kept for every shape of batch; the default of 1,024 of them takes gigabytes.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-    if not any(map(is_public, sys.argv[1:])):  # to name a public data set is to ask for it
-        os.environ.setdefault(
-            "HF_HUB_OFFLINE", "1"
-        )  # read when huggingface_hub is imported; models are local
+    # Read when huggingface_hub is imported. Models are local; to name a public data set is to ask for it.
+    if not any(map(is_public, sys.argv[1:])):
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
     try:
         app()
     except UserError as e:

@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rewardranker import progress
 from rewardranker.evaluation.best_of_n import ranker_input
@@ -18,7 +18,7 @@ from rewardranker.evaluation.existing import (
     Existing,
     ExistingCandidate,
 )
-from rewardranker.evaluation.judging import evaluated, judge_candidates
+from rewardranker.evaluation.judging import Runs, evaluated, judge_candidates
 from rewardranker.evaluation.language_table import language_table
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.evaluation.selection import Outcome, Selection, compare_selectors
@@ -99,7 +99,7 @@ def measure_existing(
     name: str,
     source: Mapping[str, Any],
     ranker: Ranker | None = None,
-    runs: Literal["all", "visible", "nothing"] = "all",
+    runs: Runs = "all",
     timeout_s: float | None = None,
 ) -> dict[str, Any]:
     """Execute candidates that exist, compare the selectors, write the folder `out`.

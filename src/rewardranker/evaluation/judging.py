@@ -54,6 +54,22 @@ class JudgedCandidate:
         return self.passed == (self.given.label == "passed")
 
 
+def verdicts(
+    programs: Sequence[Program], execution: Execution, what: str, cache: VerdictCache | None = None
+) -> list[Verdict]:
+    """Run `programs` as the recipe says, with progress called `what`; `cache`: verdicts of earlier runs."""
+    with progress.task(what, len(programs)) as bar:
+        return execute(
+            programs,
+            timeout_s=execution.timeout_s,
+            memory_mb=execution.memory_mb,
+            workers=execution.workers,
+            isolation=execution.isolation,
+            cache=cache,
+            on_progress=bar.advance,
+        )
+
+
 def judge_candidates(
     problems: Sequence[Problem],
     candidates: Sequence[ExistingCandidate],
@@ -90,17 +106,8 @@ def judge_candidates(
         wanted += [(i, what, c.program(variants[what])) for what in run if variants[what].has_tests]
     found: dict[tuple[int, int], Verdict] = {}
     if wanted:
-        with progress.task("execute", len(wanted)) as bar:
-            verdicts = execute(
-                [program for _, _, program in wanted],
-                timeout_s=execution.timeout_s,
-                memory_mb=execution.memory_mb,
-                workers=execution.workers,
-                isolation=execution.isolation,
-                cache=cache,
-                on_progress=bar.advance,
-            )
-        found = {(i, what): v for (i, what, _), v in zip(wanted, verdicts, strict=True)}
+        judged = verdicts([program for _, _, program in wanted], execution, "execute", cache)
+        found = {(i, what): v for (i, what, _), v in zip(wanted, judged, strict=True)}
     return [_judged(c, *(found.get((i, what)) for what in range(3))) for i, c in enumerate(candidates)]
 
 

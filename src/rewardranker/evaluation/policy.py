@@ -3,27 +3,14 @@
 from collections.abc import Sequence
 
 from rewardranker import progress
+from rewardranker.evaluation.judging import verdicts
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
-from rewardranker.execution.pool import Program, execute
-from rewardranker.execution.verdict import Verdict
+from rewardranker.execution.program import Program
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.candidate import Candidate, ExecutedCandidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Evaluation, Execution, Sampling
-
-
-def verdicts(programs: Sequence[Program], execution: Execution, what: str) -> list[Verdict]:
-    """Run `programs` as the recipe says, with progress called `what`."""
-    with progress.task(what, len(programs)) as bar:
-        return execute(
-            programs,
-            timeout_s=execution.timeout_s,
-            memory_mb=execution.memory_mb,
-            workers=execution.workers,
-            isolation=execution.isolation,
-            on_progress=bar.advance,
-        )
 
 
 def executed_candidates(

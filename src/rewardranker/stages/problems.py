@@ -6,7 +6,7 @@ from typing import Literal
 
 from rewardranker import progress
 from rewardranker.errors import UserError
-from rewardranker.evaluation.policy import verdicts
+from rewardranker.evaluation.judging import verdicts
 from rewardranker.execution.languages import find_language
 from rewardranker.execution.program import Program
 from rewardranker.files import digest
@@ -58,8 +58,7 @@ def _refuse_missing_toolchains(problems: Sequence[Problem]) -> None:
         if language is None:
             lacking.append(f"programs in {name} can't be run by any sandbox here: leave its problems out")
         else:
-            missing = [tool for tool in language.missing() if not tool.needed_by]
-            lacking += [f"{language.name} needs {tool.name}: {tool.install}" for tool in missing]
+            lacking += [f"{language.name} needs {tool.name}: {tool.install}" for tool in language.missing("")]
     if lacking:
         raise UserError("\n".join(["some problems can't be executed on this machine:", *lacking]))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Literal
 
-from rewardranker.evaluation.policy import verdicts
+from rewardranker.evaluation.judging import verdicts
 from rewardranker.execution.program import Program
 from rewardranker.problems.preference import KnownPrograms, PreferenceGroup
 from rewardranker.problems.problem import Problem
