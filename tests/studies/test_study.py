@@ -43,7 +43,8 @@ class Counting:
         seed.run.stage("shared", lambda folder, cost, _: setattr(cost, "tokens", 7), config=1)
         if name == "more":
             seed.run.stage("own", lambda folder, cost, _: setattr(cost, "tokens", 5), config=1)
-        return Measured({"greedy": greedy, "ranker": greedy + 0.2}, {"bytes": 10.0 * number})
+        losses = {"loss": [3.0 * number, 2.0, 1.0][: 3 if number == 1 else 2]}
+        return Measured({"greedy": greedy, "ranker": greedy + 0.2}, {"bytes": 10.0 * number}, losses)
 
 
 @pytest.fixture
@@ -119,6 +120,7 @@ def test_what_the_summary_says(counting: Counting, tmp_path: Path) -> None:
     assert more["cost"]["tokens"] == 12 and more["extra"]["tokens"] == 5
     assert summary["cost"]["tokens"] == 24  # of two seeds, what both arms need counted once
     assert more["numbers"]["bytes"] == {"mean": 15, "low": 10, "high": 20}
+    assert more["curves"] == {"loss": [4.5, 2]}  # as far as both seeds go
     across, *within = summary["differences"]
     assert across["value"] == pytest.approx(0.1) and across["ci95"] == pytest.approx([0.1, 0.1])
     assert [d["value"] for d in within] == pytest.approx([0.2, 0.2])
@@ -133,5 +135,12 @@ def test_the_page_has_tables_plots_and_no_script(counting: Counting, tmp_path: P
     text, html = page.read_text(), page.with_suffix(".html").read_text()
     assert text.startswith("# Does it count?\n") and "An arm that counts." in text
     assert "| more | 12 |" not in text and "| more | 0 | 0 | 12 | 0 | 0 |" in text
-    assert "Solved, greedy" in html and "effort" in html and "&lt;b&gt;" in html and "<script" not in html
+    assert "| loss, after epoch | 1 | 2 |" in text and "| more | 4.5 | 2 |" in text
+    assert (
+        "Learning curves" in html
+        and "Solved, greedy" in html
+        and "effort" in html
+        and "&lt;b&gt;" in html
+        and "<script" not in html
+    )
     json.loads(page.with_suffix(".json").read_text())

@@ -21,6 +21,7 @@ _STYLES = (
     *("oracle", "pass"),
 )
 """Of the style sheet, for lines that are to be told apart."""
+_EPOCHS_SHOWN = 8
 
 
 def write_page(
@@ -80,6 +81,8 @@ Table = tuple[str, list[str], list[list[str]]]
 def tables(summary: Json) -> list[Table]:
     """The study's tables as text."""
     arms = summary["arms"]
+    if not arms:
+        return []
     measures = [m for m in MEASURES if any(m in arm["solved"] for arm in arms)]
     numbers = list(dict.fromkeys(n for arm in arms for n in arm["numbers"]))
     found: list[Table] = [
@@ -117,7 +120,25 @@ def tables(summary: Json) -> list[Table]:
     if numbers:
         rows = [[arm["name"], *(_number(arm["numbers"].get(n)) for n in numbers)] for arm in arms]
         found.insert(2, ("Also measured, mean over seeds (lowest to highest)", ["arm", *numbers], rows))
+    for name, curves in _curves(summary).items():
+        epochs = max(map(len, curves.values()))
+        shown = sorted({round(epochs * k / _EPOCHS_SHOWN) for k in range(1, _EPOCHS_SHOWN + 1)} - {0})
+        heads = [f"{name}, after epoch", *map(str, shown)]
+        rows = [
+            [arm, *(f"{curve[e - 1]:.4g}" if e <= len(curve) else "-" for e in shown)]
+            for arm, curve in curves.items()
+        ]
+        found.append(("Learning curves, mean over seeds", heads, rows))
     return found
+
+
+def _curves(summary: Json) -> dict[str, dict[str, list[float]]]:
+    """By what was measured, then by arm."""
+    names = dict.fromkeys(name for arm in summary["arms"] for name in arm["curves"])
+    return {
+        name: {arm["name"]: arm["curves"][name] for arm in summary["arms"] if name in arm["curves"]}
+        for name in names
+    }
 
 
 def markdown(summary: Json) -> str:
@@ -205,6 +226,12 @@ def _charts(study: Study, summary: Json) -> list[Markup]:
             if series:
                 title = f"Solved, {MEASURES[measure]}"
                 drawn.append(line_chart(title, series, x_label=axis, y_label=y_label, percent=True))
+    for name, curves in _curves(summary).items():
+        series = [
+            Series(arm, list(range(1, len(curve) + 1)), curve, style)
+            for (arm, curve), style in zip(curves.items(), _STYLES, strict=False)
+        ]
+        drawn.append(line_chart("Learning curves", series, x_label="epoch", y_label=name))
     first = study.claims[0]
     priced = [
         (arm["name"], [(arm["cost"]["cpu_s"] / 60, arm["solved"][first])])

@@ -36,6 +36,8 @@ class Measured:
     `rewardranker.studies.study.MEASURES`)."""
     numbers: dict[str, float] = field(default_factory=dict)
     """What else was measured, by its name with its unit."""
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    """What was measured after each epoch of training, by its name with its unit."""
 
 
 class Seed:

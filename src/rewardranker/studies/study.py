@@ -82,6 +82,7 @@ class Result:
     arm: str
     solved: dict[str, Floats]
     numbers: dict[str, float]
+    curves: dict[str, list[float]]
     stages: list[dict[str, Any]]
     """stage, key, and the fields of `rewardranker.run.Cost`."""
 
@@ -149,7 +150,7 @@ def run_study(
                 failed[seed, arm.name] = str(e)
                 continue
             stages = [{"stage": s.name, "key": s.key, **vars(s.cost)} for s in run.stages]
-            result = Result(seed, arm.name, measured.solved, measured.numbers, stages)
+            result = Result(seed, arm.name, measured.solved, measured.numbers, measured.curves, stages)
             _write(path(seed, arm), _key(of_seed), result)
         run.close()
     # Read at the end: another process may have measured what was left to it.

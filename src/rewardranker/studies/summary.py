@@ -30,9 +30,9 @@ def summarise(study: Study, results: Results) -> Json:
 
     Returns:
         seeds: those that count; problems: test problems a seed; incomplete, failed: what is missing; arms:
-        solved (value, ci95, seeds, problems), numbers, cost (of all that the arm needs but evaluation, and
-        `extra`, of what the arm that it is compared with doesn't need), mean over seeds; differences: points,
-        ci95, seeds; findings: sentences, what differs first; cost: of the whole study, what arms share
+        solved (value, ci95, seeds, problems), numbers, curves, cost (of all that the arm needs but
+        evaluation, and `extra`, of what the arm that it is compared with doesn't need), mean over seeds;
+        differences: points, ci95, seeds; findings: sentences, what differs first; cost: of the whole study, what arms share
         counted once.
     """
     names = [arm.name for arm in study.arms]
@@ -106,6 +106,10 @@ def _arm(arm: Arm, by_arm: dict[str, dict[int, Result]]) -> Json:
         "numbers": {
             name: {"mean": float(np.mean(values)), "low": min(values), "high": max(values)}
             for name, values in numbers.items()
+        },
+        "curves": {
+            name: np.mean(list(zip(*(r.curves[name] for r in found), strict=False)), axis=1).tolist()
+            for name in found[0].curves
         },
         "cost": _mean_cost([(r, set()) for r in found]),
         "extra": _mean_cost([(r, {s["key"] for s in base.stages}) for r, base in paired]),

@@ -47,13 +47,13 @@ def sized(seed: Seed, size: tuple[float, int]) -> Seed:
 
 
 def generator(name: str, size: tuple[float, int] | None = None) -> Callable[[Seed], Measured]:
-    """A generator's greedy answers, and how far its training has come: its loss on development problems."""
+    """A generator's greedy answers, and its loss on development problems: whether it has converged."""
 
     def measure(seed: Seed) -> Measured:
         policy = (sized(seed, size) if size else seed).sft()
         found = _row(seed, policy, name, None)
-        losses = [row["validation_loss"] for row in json.loads((policy.path / "history.json").read_text())]
-        found.numbers |= {"validation loss, half way": losses[len(losses) // 2 - 1], "at the end": losses[-1]}
+        history = json.loads((policy.path / "history.json").read_text())
+        found.curves["validation loss, nats a token"] = [row["validation_loss"] for row in history]
         return found
 
     return measure
