@@ -32,8 +32,8 @@ def summarise(study: Study, results: Results) -> Json:
         seeds: those that count; problems: test problems a seed; incomplete, failed: what is missing; arms:
         solved (value, ci95, seeds, problems), numbers, curves, cost (of all that the arm needs but
         evaluation, and `extra`, of what the arm that it is compared with doesn't need), mean over seeds;
-        differences: points, ci95, seeds; findings: sentences, what differs first; cost: of the whole study, what arms share
-        counted once.
+        differences: points, ci95, seeds; findings: sentences, what differs first; cost: of the whole study,
+        what arms share counted once.
     """
     names = [arm.name for arm in study.arms]
     never = {arm for _, arm in results.failed} - {arm for _, arm in results.found}  # with this recipe
