@@ -3,8 +3,8 @@ import math
 import pytest
 
 from rewardranker.errors import UserError
-from rewardranker.evaluation.existing import ExistingCandidate
 from rewardranker.evaluation.judging import JudgedCandidate, evaluated, judge_candidates
+from rewardranker.evaluation.records import ExistingCandidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Execution
 

@@ -1,8 +1,8 @@
 import pytest
 
-from rewardranker.evaluation.existing import ExistingCandidate
 from rewardranker.evaluation.judging import JudgedCandidate
 from rewardranker.evaluation.language_table import language_table
+from rewardranker.evaluation.records import ExistingCandidate
 from rewardranker.evaluation.selection import compare_selectors
 from rewardranker.problems.problem import Problem
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from rewardranker.evaluation import metrics
-from rewardranker.evaluation.existing import ExistingCandidate
 from rewardranker.evaluation.judging import JudgedCandidate
+from rewardranker.evaluation.records import ExistingCandidate
 from rewardranker.evaluation.selection import compare_selectors
 from rewardranker.problems.problem import Problem
 

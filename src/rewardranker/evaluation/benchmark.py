@@ -12,15 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from rewardranker import progress
 from rewardranker.evaluation.best_of_n import ranker_input
-from rewardranker.evaluation.existing import (
-    MULTIPL_E_TIMEOUT_S,
-    SAMPLES_TIMEOUT_S,
-    Existing,
-    ExistingCandidate,
-)
+from rewardranker.evaluation.existing import SAMPLES_TIMEOUT_S, Existing
 from rewardranker.evaluation.judging import Runs, evaluated, judge_candidates
 from rewardranker.evaluation.language_table import language_table
-from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
+from rewardranker.evaluation.published import MULTIPL_E_TIMEOUT_S
+from rewardranker.evaluation.records import EvaluatedCandidate, ExistingCandidate, ScoredCandidate
 from rewardranker.evaluation.selection import Outcome, Selection, compare_selectors
 from rewardranker.evaluation.summary import Policy, summarise
 from rewardranker.execution.cache import VerdictCache

@@ -1,58 +1,27 @@
-"""Candidates that somebody else sampled, in the formats they are published in, with their problems.
+"""Candidates that somebody else sampled, with their problems: from one file, or from two.
 
 What a file is follows from the fields of its first row, as with problems.
 """
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from rewardranker.errors import UserError
+from rewardranker.evaluation.published import Published, is_multipl_e, multipl_e_document, row_reader
+from rewardranker.evaluation.records import ExistingCandidate
 from rewardranker.execution.formats.samples import read_solutions
-from rewardranker.execution.program import Program
 from rewardranker.files import read_text
-from rewardranker.problems.languages import canonical_language
-from rewardranker.problems.loaders import HumanEval, MultiPLE, load_problems
+from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.rows import Record, read_rows, validate
 
-_UPSTREAM = {"OK": "passed", "SyntaxError": "syntax_error", "Timeout": "timeout"}
-"""MultiPL-E's words; its others are failures."""
-MULTIPL_E_TIMEOUT_S = 15.0
 SAMPLES_TIMEOUT_S = 3.0
-"""Seconds that the upstream evaluators of MultiPL-E and HumanEval give a program."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExistingCandidate:
-    """One candidate and what its file says of it."""
-
-    problem_id: str
-    index: int
-    """0 to n - 1 among its problem's, in the order of the file."""
-    text: str
-    """The completion; the program without its tests where `whole`. Untrusted."""
-    whole: bool = False
-    label: str = ""
-    """The status that the file gives: passed, failed, syntax_error, timeout, ...; empty: none."""
-    policy: str = ""
-    temperature: float | None = None
-    """What it was sampled at; 0: greedy; None: not known."""
-    logprob_sum: float | None = None
-    n_tokens: int = 0
-    score: float | None = None
-    """A ranker's, as `rewardranker rank` writes it; higher is better."""
-    probability: float | None = None
-    """Likewise, calibrated."""
-
-    def program(self, problem: Problem) -> Program:
-        """What judges it by the tests of `problem`."""
-        return Program.of(problem, self.text, whole=self.whole)
+"""Seconds that HumanEval's evaluator gives a program."""
 
 
 @dataclass(slots=True)
@@ -67,59 +36,12 @@ class Existing:
     without_candidates: list[str] = field(default_factory=list)
     """Ids of the problems that were asked for and have none."""
 
-
-class _Completions(Record):
-    """MultiPL-E's completions (one problem a document), or the results that its evaluator writes."""
-
-    name: str = ""
-    language: str
-    prompt: str
-    tests: str
-    stop_tokens: list[str] = Field(default_factory=list)
-    completions: list[str] | None = None
-    results: list[dict[str, Any]] | None = None
-    temperature: float | None = None
-
-
-class _Completion(Record):
-    """A MultiPL-E problem with one completion and its label."""
-
-    name: str
-    language: str
-    prompt: str
-    tests: str
-    completion: str
-    status: str = ""
-
-
-class _HumanEvalPool(Record):
-    """A HumanEval problem with many completions and their labels, as CodeT published them."""
-
-    task_id: str
-    prompt: str
-    prompt_with_examples: str | None = None
-    entry_point: str
-    test: str
-    completions: list[str]
-    status: list[str] = Field(default_factory=list)
-    labels: list[bool] = Field(default_factory=list)
-    temperature: float | None = None
-    model: str = ""
-
-
-class _Origins(Record):
-    code: str
-    status: str
-    origins: list[str] = Field(default_factory=list)
-
-
-class _LabelledPrograms(Record):
-    """A problem with programs that have labels and no tests, as PolyHumanEval published them."""
-
-    task_id: str
-    language: str
-    prompt: str
-    candidates: list[_Origins]
+    def add(self, found: Published) -> None:
+        """Rows of one problem follow one another."""
+        if all(p.id != found.problem.id for p in self.problems[-1:]):
+            self.problems.append(found.problem)
+        self.candidates += found.candidates
+        self.timeout_s = found.timeout_s or self.timeout_s
 
 
 class _Row(Record):
@@ -149,8 +71,8 @@ def read_existing(
     `completion`, CodeT's pools (HumanEval rows with `completions`), and PolyHumanEval's (`candidates` with
     labels, no tests; a program that several models wrote counts as often).
     With problems from elsewhere: HumanEval's and EvalPlus' samples (a file, or EvalPlus' folder), EvalPlus'
-    results (eval_results.json), and rows
-    with problem_id and text, JSON lines or Parquet, as `sample`, `execute`, `rank` and `evaluate` write them.
+    results (eval_results.json), and rows with problem_id and text, JSON lines or Parquet, as `sample`,
+    `execute`, `rank` and `evaluate` write them.
 
     Args:
         path: the candidates.
@@ -197,9 +119,9 @@ def _read_folder(
         if file not in completions and file.with_name(file.name.replace(".results.", ".", 1)) in completions:
             continue
         document = _document(file)
-        if not isinstance(document, dict) or not _is_multipl_e(document):
+        if not isinstance(document, dict) or not is_multipl_e(document):
             raise UserError(f"{file}: not one of MultiPL-E's completions or results; move it out of {path}")
-        _add_document(document, str(file), file, found)
+        found.add(multipl_e_document(document, file))
         problem_id = found.problems[-1].id
         if problem_id in origins:
             raise UserError(
@@ -232,27 +154,21 @@ def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) ->
             raise UserError(_needs_problems(path))
         _add_rows(_evalplus_results(document["eval"], path, known), known, found)
         return
-    if isinstance(document, dict) and _is_multipl_e(document):
-        _add_document(document, str(path), path, found)
+    if isinstance(document, dict) and is_multipl_e(document):
+        found.add(multipl_e_document(document, path))
         return
-    adders: list[tuple[set[str], Callable[[dict[str, Any], str, Existing], None]]] = [
-        ({"task_id", "test", "completions"}, _add_human_eval_pool),
-        ({"task_id", "language", "candidates"}, _add_labelled_programs),
-        ({"name", "tests", "completion"}, _add_multipl_e_row),
-    ]
-    add = None
-    rest: list[tuple[str, dict[str, Any]]] = []
-    for where, row in read_rows(path):
-        if not rest:
-            add = add or next((a for fields, a in adders if fields <= row.keys()), None)
-        if add is not None:
-            add(row, where, found)
-        else:
-            rest.append((where, row))
-    if rest:
-        if known is None:
-            raise UserError(_needs_problems(path))
-        _add_rows(rest, known, found)
+    rows = read_rows(path)
+    first = next(rows, None)
+    if first is None:
+        return
+    read = row_reader([*first[1]])
+    if read is not None:
+        for where, row in chain([first], rows):
+            found.add(read(row, where))
+    elif known is None:
+        raise UserError(_needs_problems(path))
+    else:
+        _add_rows(chain([first], rows), known, found)
 
 
 def _evalplus_results(
@@ -292,115 +208,6 @@ def _document(path: Path) -> Any:
         return json.loads(read_text(path))
     except (json.JSONDecodeError, RecursionError):
         return None
-
-
-def _is_multipl_e(document: dict[str, Any]) -> bool:
-    return bool({"completions", "results"} & document.keys()) and "task_id" not in document
-
-
-def _add_document(document: dict[str, Any], where: str, path: Path, found: Existing) -> None:
-    read = validate(_Completions, document, where)
-    problem = _multipl_e(
-        where,
-        name=read.name or path.name.removesuffix(".gz").removesuffix(".json").removesuffix(".results"),
-        language=read.language,
-        prompt=read.prompt,
-        tests=read.tests,
-        stop_tokens=read.stop_tokens,
-    )
-    found.problems.append(problem)
-    found.timeout_s = MULTIPL_E_TIMEOUT_S
-    texts: Iterable[tuple[str, bool, str]]
-    if read.completions is not None:
-        texts = [(problem.truncate(text), False, "") for text in read.completions]
-    else:
-        texts = [_result(r, problem, where) for r in read.results or []]
-    found.candidates += [
-        ExistingCandidate(
-            problem.id, i, text, whole, label, policy=path.parent.name, temperature=read.temperature
-        )
-        for i, (text, whole, label) in enumerate(texts)
-    ]
-
-
-def _result(result: dict[str, Any], problem: Problem, where: str) -> tuple[str, bool, str]:
-    """Text, whether that is all without the tests, and label of one item of a results file."""
-    program, status = result.get("program"), result.get("status")
-    if not isinstance(program, str) or not isinstance(status, str):
-        raise UserError(f'{where}: results: each needs a "program" and a "status"')
-    # Upstream's pass_k.py counts OK with exit code 0.
-    passed = status == "OK" and result.get("exit_code", 0) == 0
-    label = "passed" if passed else _UPSTREAM.get(status, "failed") if status != "OK" else "failed"
-    text = program.removesuffix(f"\n{problem.tests}")
-    if text.startswith(problem.prompt):
-        return text[len(problem.prompt) :], False, label
-    return text, True, label
-
-
-def _add_multipl_e_row(row: dict[str, Any], where: str, found: Existing) -> None:
-    read = validate(_Completion, row, where)
-    problem = _multipl_e(
-        where,
-        name=read.name,
-        language=read.language,
-        prompt=read.prompt,
-        tests=read.tests,
-        stop_tokens=[],
-    )
-    if all(p.id != problem.id for p in found.problems[-1:]):  # rows of one problem follow one another
-        found.problems.append(problem)
-    found.timeout_s = MULTIPL_E_TIMEOUT_S
-    found.candidates.append(ExistingCandidate(problem.id, 0, read.completion, label=_label(read.status)))
-
-
-def _multipl_e(where: str, **fields: Any) -> Problem:
-    return validate(MultiPLE, fields, where).problem()
-
-
-def _add_human_eval_pool(row: dict[str, Any], where: str, found: Existing) -> None:
-    read = validate(_HumanEvalPool, row, where)
-    labels = [_label(s) for s in read.status] or ["passed" if right else "failed" for right in read.labels]
-    if labels and len(labels) != len(read.completions):
-        raise UserError(f"{where}: {len(labels)} labels for {len(read.completions)} completions")
-
-    def problem(prompt: str) -> Problem:
-        return HumanEval(
-            task_id=read.task_id,
-            prompt=prompt,
-            entry_point=read.entry_point,
-            canonical_solution="",
-            test=read.test,
-        ).problem()
-
-    # The models were shown the prompt without its examples; a user who wrote it has them.
-    visible = problem(read.prompt_with_examples or read.prompt).visible_tests
-    found.problems.append(replace(problem(read.prompt), visible_tests=visible, reference=None))
-    found.candidates += [
-        ExistingCandidate(
-            read.task_id,
-            i,
-            text,
-            label=labels[i] if labels else "",
-            policy=read.model,
-            temperature=read.temperature,
-        )
-        for i, text in enumerate(read.completions)
-    ]
-
-
-def _add_labelled_programs(row: dict[str, Any], where: str, found: Existing) -> None:
-    read = validate(_LabelledPrograms, row, where)
-    try:
-        language = canonical_language(read.language)
-    except ValueError as e:
-        raise UserError(f"{where}: language: {e}") from e
-    problem = Problem(f"{language}/{read.task_id}", language, read.prompt, tests="", split="test")
-    found.problems.append(problem)
-    drawn = [c for c in read.candidates for _ in range(len(c.origins) or 1)]
-    found.candidates += [
-        ExistingCandidate(problem.id, i, c.code, whole=True, label=_label(c.status))
-        for i, c in enumerate(drawn)
-    ]
 
 
 def _add_rows(rows: Iterable[tuple[str, dict[str, Any]]], known: dict[str, Problem], found: Existing) -> None:
@@ -446,11 +253,6 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
     elif "completion" in row:
         named.setdefault("text", row["completion"])
     return named
-
-
-def _label(status: str) -> str:
-    """CodeT's and PolyHumanEval's failed_assert and failed_exception are failures to us."""
-    return "failed" if status.startswith("failed") else status
 
 
 def _chosen(

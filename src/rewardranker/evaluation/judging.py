@@ -7,8 +7,7 @@ from typing import Literal
 
 from rewardranker import progress
 from rewardranker.errors import UserError
-from rewardranker.evaluation.existing import ExistingCandidate
-from rewardranker.evaluation.records import EvaluatedCandidate
+from rewardranker.evaluation.records import EvaluatedCandidate, ExistingCandidate
 from rewardranker.evaluation.visible import output_probe
 from rewardranker.execution.cache import VerdictCache
 from rewardranker.execution.pool import Program, execute

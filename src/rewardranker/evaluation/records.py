@@ -1,6 +1,9 @@
-"""What evaluation keeps of every candidate; `rewardranker.tables` writes these as Parquet."""
+"""What evaluation keeps of every candidate: its own, which `rewardranker.tables` writes, or a file's."""
 
 from dataclasses import dataclass
+
+from rewardranker.execution.program import Program
+from rewardranker.problems.problem import Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +65,30 @@ class ScoredCandidate:
     """Comparable among candidates of one problem only."""
     probability: float
     """Calibrated chance that the candidate is correct."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingCandidate:
+    """One candidate and what its file says of it."""
+
+    problem_id: str
+    index: int
+    """0 to n - 1 among its problem's, in the order of the file."""
+    text: str
+    """The completion; the program without its tests where `whole`. Untrusted."""
+    whole: bool = False
+    label: str = ""
+    """The status that the file gives: passed, failed, syntax_error, timeout, ...; empty: none."""
+    policy: str = ""
+    temperature: float | None = None
+    """What it was sampled at; 0: greedy; None: not known."""
+    logprob_sum: float | None = None
+    n_tokens: int = 0
+    score: float | None = None
+    """A ranker's, as `rewardranker rank` writes it; higher is better."""
+    probability: float | None = None
+    """Likewise, calibrated."""
+
+    def program(self, problem: Problem) -> Program:
+        """What judges it by the tests of `problem`."""
+        return Program.of(problem, self.text, whole=self.whole)
