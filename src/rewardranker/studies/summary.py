@@ -32,8 +32,8 @@ def summarise(study: Study, results: Results) -> Json:
         seeds: those that count; problems: test problems a seed; incomplete, failed: what is missing; arms:
         solved (value, ci95, seeds, problems), numbers, curves, cost (of all that the arm needs but
         evaluation, and `extra`, of what the arm that it is compared with doesn't need), mean over seeds;
-        differences: points, ci95, seeds; findings: sentences, what differs first; cost: of the whole study,
-        what arms share counted once.
+        differences: points, ci95, seeds; findings: sentences, what is best and what differs first;
+        cost: of the whole study, what arms share counted once.
     """
     names = [arm.name for arm in study.arms]
     never = {arm for _, arm in results.failed} - {arm for _, arm in results.found}  # with this recipe
@@ -59,7 +59,10 @@ def summarise(study: Study, results: Results) -> Json:
         "failed": [{"seed": s, "arm": arm, "reason": reason} for (s, arm), reason in results.failed.items()],
         "arms": [_arm(arm, by_arm) for arm in known],
         "differences": differences,
-        "findings": [_sentence(d) for d in sorted(differences, key=_unclear)],
+        "findings": [
+            *(sentence for measure in study.claims if (sentence := _best(measure, by_arm))),
+            *(_sentence(d) for d in sorted(differences, key=_unclear)),
+        ],
         "cost": {name: sum(stage[name] for stage in stages.values()) for name in _COSTS},
     }
 
@@ -158,6 +161,28 @@ def points(share: float) -> str:
     """A difference in percentage points, with its sign."""
     text = f"{100 * share:+.1f}"
     return "0.0" if float(text) == 0 else text
+
+
+def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
+    """Which arm solves most by a measure, and whether the second does less."""
+    with_it = {
+        arm: found
+        for arm, found in by_arm.items()
+        if found and all(measure in r.solved for r in found.values())
+    }
+    seeds = sorted(set.intersection(*map(set, with_it.values()))) if len(with_it) > 1 else []
+    if not seeds:
+        return None
+    solved = {arm: [found[seed].solved[measure] for seed in seeds] for arm, found in with_it.items()}
+    level = {arm: float(np.mean([v.mean() for v in by_seed])) for arm, by_seed in solved.items()}
+    first, second = sorted(level, key=level.__getitem__, reverse=True)[:2]
+    lead = pooled([a - b for a, b in zip(solved[first], solved[second], strict=True)])
+    interval = f"{points(lead['value'])}, {points(lead['ci95'][0])} to {points(lead['ci95'][1])}"
+    less = "not measurably less" if _unclear(lead) else "less"
+    return (
+        f"Most was solved by {_WORDS[measure]} of “{first}”, {100 * level[first]:.1f} %; "
+        f"the next is “{second}”, {less} ({interval})."
+    )
 
 
 def _sentence(d: Json) -> str:
