@@ -19,6 +19,8 @@ SCORES = Path("evaluate/scores.parquet")
 class Attempts:
     """One policy's candidates of one problem."""
 
+    task: str
+    """The problem's (`rewardranker.problems.problem.task_of`): intervals draw its languages together."""
     sampled: tuple[EvaluatedCandidate, ...]
     """At the main temperature, by index."""
     greedy: EvaluatedCandidate | None
@@ -85,6 +87,7 @@ def group_attempts(
     for s in scores:
         said[s.policy, s.problem_id].setdefault(s.ranker, {})[s.index] = s
     policies: dict[str, dict[str, Attempts]] = {c.policy: {} for c in candidates}
+    tasks = {p.id: p.task for p in problems}
     for key, found in sampled.items():
         found.sort(key=lambda c: c.index)
         scored = {
@@ -92,7 +95,7 @@ def group_attempts(
             for ranker, by_index in sorted(said[key].items())
             if all(c.index in by_index for c in found)
         }
-        policies[key[0]][key[1]] = Attempts(tuple(found), greedy.get(key), scored)
+        policies[key[0]][key[1]] = Attempts(tasks[key[1]], tuple(found), greedy.get(key), scored)
     known = {problem_id for attempts in policies.values() for problem_id in attempts}
     shown = tuple(p for p in problems if p.id in known)
     return RunAttempts(shown, {name: found for name, found in policies.items() if found})

@@ -1,6 +1,7 @@
 """What the viewer's plots show beyond metrics.json: with intervals, from the candidates themselves.
 
-Every interval is a 95 % bootstrap over problems, for one problem's candidates are not independent.
+Every interval is a 95 % bootstrap over problems, for one problem's candidates are not independent; one task
+in several languages is drawn as one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +26,9 @@ class Estimate:
     high: float
 
 
-def _ratios(parts: Floats, wholes: Floats) -> list[Estimate | None]:
+def _ratios(attempts: Sequence[Attempts], parts: Floats, wholes: Floats) -> list[Estimate | None]:
     """sum(parts) / sum(wholes) of each of B columns [P, B] with its interval; None where the whole is 0."""
-    weights = metrics.bootstrap_weights(len(parts), RESAMPLES, _SEED)
+    weights = metrics.clustered_weights([a.task for a in attempts], RESAMPLES, _SEED)
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = (weights @ parts) / (weights @ wholes)
         value = parts.sum(0) / wholes.sum(0)
@@ -58,7 +59,7 @@ def gap_closed(attempts: Sequence[Attempts], ranker: int) -> Estimate | None:
         chance = correct.mean()
         parts.append([correct[scores == scores.max()].mean() - chance])  # equal scores are a uniform draw
         wholes.append([correct.max() - chance])
-    return _ratios(np.array(parts), np.array(wholes))[0]
+    return _ratios(attempts, np.array(parts), np.array(wholes))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def reliability(attempts: Sequence[Attempts], ranker: int, bins: int = 10) -> li
         np.add.at(stated[row], index, p)
     return [
         Reliability(float(stated[:, b].sum() / counts[:, b].sum()), share, int(counts[:, b].sum()))
-        for b, share in enumerate(_ratios(right, counts))
+        for b, share in enumerate(_ratios(attempts, right, counts))
         if share is not None
     ]
 
@@ -93,7 +94,7 @@ def stated_and_true(attempts: Sequence[Attempts], ranker: int) -> tuple[Estimate
     counts = np.array([[float(len(a.sampled))] for a in attempts])
     stated = np.array([[sum(s.probability for s in a.scores[ranker])] for a in attempts])
     right = np.array([[_correct(a).sum()] for a in attempts])
-    (said,), (true,) = _ratios(stated, counts), _ratios(right, counts)
+    (said,), (true,) = _ratios(attempts, stated, counts), _ratios(attempts, right, counts)
     assert said is not None and true is not None  # there is a candidate in every problem
     return said, true
 
@@ -117,7 +118,7 @@ def score_by_length(
     Comparing right with right and wrong with wrong programs leaves out that wrong ones may be longer: what
     remains is what the ranker pays for length itself. Bins hold about as many candidates each.
     """
-    lengths, scores = [], []
+    lengths, scores, compared = [], [], []
     for a in attempts:
         chosen = [i for i, c in enumerate(a.sampled) if c.passed == passed]
         if len(chosen) > 1:
@@ -125,6 +126,7 @@ def score_by_length(
             s = np.array(a.values(ranker))[chosen]
             lengths.append(n - n.mean())
             scores.append(s - s.mean())
+            compared.append(a)
     if not lengths:
         return []
     pooled = np.concatenate(lengths)
@@ -137,7 +139,7 @@ def score_by_length(
         np.add.at(tokens[row], index, n)
     return [
         ByLength(float(tokens[:, b].sum() / counts[:, b].sum()), score, int(counts[:, b].sum()))
-        for b, score in enumerate(_ratios(total, counts))
+        for b, score in enumerate(_ratios(compared, total, counts))
         if score is not None
     ]
 

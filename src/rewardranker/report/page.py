@@ -199,7 +199,7 @@ def _comparison(run_dir: Path, run: RunAttempts | None, other: Path) -> Comparis
 def _same_systems(comparison: Comparison) -> list[dict[str, Any]]:
     """The systems that both runs have, with their strips, all on one axis."""
     pairs = {x: comparison.pairs[x, x] for x in comparison.systems_a if x in comparison.systems_b}
-    bounds = [v for pair in pairs.values() for v in pair.ci95]
+    bounds = [v for pair in pairs.values() for v in pair.difference.ci95]
     span = (min([-0.01, *bounds]), max([0.01, *bounds]))
     return [
         {
@@ -207,7 +207,8 @@ def _same_systems(comparison: Comparison) -> list[dict[str, Any]]:
             "a": float(comparison.systems_a[x].mean()),
             "b": float(comparison.systems_b[x].mean()),
             "pair": pair,
-            "strip": interval_strip(pair.ci95[0], pair.difference, pair.ci95[1], span=span),
+            "strip": interval_strip(d.ci95[0], d.difference, d.ci95[1], span=span),
         }
         for x, pair in pairs.items()
+        for d in [pair.difference]
     ]

@@ -347,16 +347,18 @@
       select.value = both[side][state[side]] ? state[side] : both.start[place];
     }
     const [a, b] = [both.a[$("system-a").value], both.b[$("system-b").value]];
-    const [difference, low, high, better, worse] = both.pairs[$("system-a").value][$("system-b").value];
+    const [difference, low, high, onlyA, onlyB, p] = both.pairs[$("system-a").value][$("system-b").value];
     const points = (x) => (Math.abs(x) < 0.05 ? "0.0" : `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(1)}`);
     $("difference").textContent =
       `A − B: ${points(difference)} points (95 % interval ${points(low)} to ${points(high)}); ` +
-      `A is better on ${better.toLocaleString("en")} problems, B on ${worse.toLocaleString("en")}.`;
+      `only A solves ${onlyA.toLocaleString("en")} problems, only B ${onlyB.toLocaleString("en")}; ` +
+      `McNemar p = ${Number(p.toPrecision(2))}.`;
     $("flips").value = state.flips;
-    const sign = { better: 1, worse: -1 }[state.flips];
+    const flip = (r) => (r.a > 0.5) - (r.b > 0.5);
+    const shown = { better: (r) => flip(r) > 0, worse: (r) => flip(r) < 0, any: (r) => r.a !== r.b }[state.flips] ?? flip;
     const rows = both.problems
       .map((number, i) => ({ number, a: a.values[i], b: b.values[i] }))
-      .filter((r) => r.a !== r.b && (!sign || Math.sign(r.a - r.b) === sign))
+      .filter(shown)
       .sort((x, y) => Math.abs(y.a - y.b) - Math.abs(x.a - x.b) || x.number - y.number);
     flipped = { index, rows, shown: 0 };
     $("flip-rows").replaceChildren();
