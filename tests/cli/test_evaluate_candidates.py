@@ -58,7 +58,8 @@ def test_a_pool_with_tests_and_labels(rewardranker, isolation, pool, tmp_path):
     assert found["majority"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["oracle"] == 1
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        *("metrics.json", "table.md", "table.tex", "candidates.parquet", "outcomes.parquet")
+        *("metrics.json", "table.md", "table.tex"),
+        *("problems.parquet", "candidates.parquet", "outcomes.parquet"),
     }
     outcomes = read_table(tmp_path / "out" / "outcomes.parquet", Outcome)
     assert {o.selector for o in outcomes} == set(found)

@@ -3,7 +3,6 @@
 import threading
 
 import pytest
-from browser import CHROMIUM, NO_BROWSER, browser
 from synthetic_run import HOSTILE, LONG_LINE, make_run
 
 from rewardranker.evaluation import metrics
@@ -13,21 +12,6 @@ from rewardranker.report.comparison import compare
 from rewardranker.report.page import write_report
 from rewardranker.report.server import report_server
 from rewardranker.report.table import points
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
-
-
-@pytest.fixture
-def tab(chromium):
-    chromium.errors.clear()
-    yield chromium
-    assert chromium.errors == []
 
 
 @pytest.fixture(scope="module")

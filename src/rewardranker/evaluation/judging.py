@@ -143,6 +143,7 @@ def evaluated(candidates: Sequence[JudgedCandidate], default_policy: str) -> lis
             reason=c.reason,
             stderr=c.stderr,
             behaviour=c.behaviour,
+            whole=c.given.whole,
         )
         for c in candidates
     ]

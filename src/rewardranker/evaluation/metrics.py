@@ -270,7 +270,8 @@ def clustered_weights(clusters: Sequence[object], resamples: int, seed: int) -> 
     if len(index) == len(clusters):
         return drawn
     weights: Floats = drawn[:, [index[cluster] for cluster in clusters]]
-    return weights / weights.sum(1, keepdims=True)
+    weights /= weights.sum(1, keepdims=True)
+    return weights
 
 
 def interval(values: ArrayLike, weights: Floats) -> tuple[float, float]:

@@ -32,6 +32,8 @@ class EvaluatedCandidate:
     stderr: str
     behaviour: str
     """What the problem's output probe printed; empty when there is none."""
+    whole: bool = False
+    """`text` stands for the problem's prompt too."""
 
     @property
     def passed(self) -> bool:
@@ -59,6 +61,6 @@ class ScoredCandidate:
     ranker: int
     """Iteration of the ranker, from 1."""
     raw: float
-    """Comparable among candidates of one problem only."""
+    """Comparable among candidates of one problem only; -inf: the ranker could not read it."""
     probability: float
-    """Calibrated chance that the candidate is correct."""
+    """Calibrated chance that the candidate is correct; NaN: the ranker is not calibrated."""

@@ -7,6 +7,7 @@ prompts, messages, names) is only ever a value, as a string, with control charac
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import unicodedata
@@ -17,7 +18,10 @@ from typing import Any
 
 from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.files import atomic_directory
+from rewardranker.problems import plain_data
 from rewardranker.problems.problem import Problem
+from rewardranker.problems.row_tests import read_row_tests
+from rewardranker.problems.tests import CallTests
 from rewardranker.report.attempts import Attempts, RunAttempts
 from rewardranker.report.comparison import Comparison, comparison_data
 
@@ -25,6 +29,8 @@ CHUNK_BYTES = 250_000
 """A chunk is closed when it holds as much: it is read in a moment, and holds dozens of usual problems."""
 TITLE_CHARACTERS = 160
 """Of a prompt, shown in the list of problems."""
+SHOWN_TESTS, SHOWN_TEST_CHARACTERS = 100, 2000
+"""Of tests that stand beside programs, which may be megabytes."""
 
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -115,6 +121,10 @@ def _index(
     problems: Sequence[Problem], policies: Sequence[ShownPolicy], chunk_of: Sequence[int]
 ) -> dict[str, Any]:
     """What the list shows, filters and sorts by: columns, a value a problem; and the policy to begin with."""
+
+    def by(policy: ShownPolicy) -> str:
+        return ", ".join(dict.fromkeys(a.order(a.newest) for a in policy.attempts.values()))
+
     own = [i for i, policy in enumerate(policies) if not policy.other]
     ranked = [i for i in own if any(a.scores for a in policies[i].attempts.values())]
     return {
@@ -126,7 +136,7 @@ def _index(
         "policies": [
             {
                 "name": visible(policy.label),
-                "ranker": max((a.newest or 0 for a in policy.attempts.values()), default=0) or None,
+                "by": by(policy),
                 **_columns([policy.attempts.get(p.id) for p in problems]),
             }
             for policy in policies
@@ -145,8 +155,8 @@ def _columns(attempts: Sequence[Attempts | None]) -> dict[str, list[Any]]:
         "passed": column(lambda a: sum(c.passed for c in a.sampled)),
         "n": column(lambda a: len(a.sampled)),
         "picked": column(lambda a: int(a.picked(a.newest).passed)),
-        "likeliest": column(lambda a: int(a.picked(None).passed)),
-        "first": column(lambda a: int(a.picked(1 if 1 in a.scores else a.newest).passed)),
+        "likeliest": column(lambda a: int(a.picked(None).passed) if a.likelihood else None),
+        "first": column(lambda a: int(a.picked(1).passed) if 1 in a.scores and a.newest != 1 else None),
     }
 
 
@@ -164,7 +174,7 @@ def _chunks(
         entry = {
             "problem": number,
             "prompt": visible(problem.prompt),
-            "tests": visible(problem.tests),
+            "tests": visible(shown_tests(problem)),
             "reference": None if problem.reference is None else visible(problem.reference),
             "policies": shown,
         }
@@ -191,9 +201,9 @@ def _shown(problem: Problem, attempts: Attempts | None) -> dict[str, Any] | None
             programs[candidate.text]["count"] += 1
             continue
         programs[candidate.text] = _program(problem, candidate) | {
-            "score": None if newest is None else round(attempts.scores[newest][i].raw, 4),
-            "probability": None if newest is None else round(attempts.scores[newest][i].probability, 4),
-            "first": round(attempts.scores[1][i].raw, 4) if has_first else None,
+            "score": None if newest is None else _finite(attempts.scores[newest][i].raw),
+            "probability": None if newest is None else _finite(attempts.scores[newest][i].probability),
+            "first": _finite(attempts.scores[1][i].raw) if has_first else None,
         }
     greedy = None if attempts.greedy is None else _program(problem, attempts.greedy)
     return {"programs": list(programs.values()), "greedy": greedy}
@@ -207,9 +217,40 @@ def _program(problem: Problem, candidate: EvaluatedCandidate) -> dict[str, Any]:
         "reason": visible(candidate.reason),
         "stderr": visible(candidate.stderr),
         "failing": failing_test(problem, candidate),
-        "logprob": round(candidate.mean_logprob, 4),
-        "tokens": candidate.n_tokens,
+        "logprob": _finite(candidate.mean_logprob),
+        "tokens": candidate.n_tokens or None,
     }
+
+
+def _finite(x: float) -> float | None:
+    """A number of JSON; None for NaN (not known) and infinity (a candidate that a ranker can't read)."""
+    return round(x, 4) if math.isfinite(x) else None
+
+
+def shown_tests(problem: Problem) -> str:
+    """The tests of a problem as readers see them; those beside programs as calls, or as input and output."""
+    if not problem.tests_beside:
+        return problem.tests
+    tests = read_row_tests(json.loads(problem.tests_beside)).tests
+    if tests is None:
+        return ""
+    if isinstance(tests, CallTests):
+        calls = zip(tests.arguments[:SHOWN_TESTS], tests.results[:SHOWN_TESTS], strict=True)
+        decoded = [(plain_data.decode(arguments), plain_data.decode(result)) for arguments, result in calls]
+        shown = [_cut(f"{tests.entry_point}({', '.join(map(repr, a))}) == {r!r}") for a, r in decoded]
+    else:
+        pairs = zip(tests.inputs[:SHOWN_TESTS], tests.outputs[:SHOWN_TESTS], strict=True)
+        shown = [
+            f"--- input {number}\n{_cut(given)}\n--- output {number}\n{_cut(output)}"
+            for number, (given, output) in enumerate(pairs, 1)
+        ]
+    rest = len(tests) - len(shown)
+    return "\n".join([*shown, *([f"... and {rest:,} more tests"] if rest else [])])
+
+
+def _cut(text: str) -> str:
+    left_out = len(text) - SHOWN_TEST_CHARACTERS
+    return text.rstrip("\n") if left_out <= 0 else f"{text[:-left_out]} ... and {left_out:,} more characters"
 
 
 _LINE_NUMBER = re.compile(r"(?:\bline |:)(\d{1,7})\b")
@@ -223,7 +264,7 @@ def failing_test(problem: Problem, candidate: EvaluatedCandidate) -> str | None:
     """
     if candidate.passed or not candidate.stderr:
         return None
-    before = f"{problem.prompt}{candidate.text}\n".count("\n")
+    before = f"{'' if candidate.whole else problem.prompt}{candidate.text}\n".count("\n")
     tests = problem.tests.split("\n")
     for number in _LINE_NUMBER.findall(candidate.stderr):
         inside = int(number) - before - 1

@@ -93,7 +93,12 @@ def compare(name_a: str, a: RunAttempts, name_b: str, b: RunAttempts) -> Compari
 
 
 def _systems(run: RunAttempts, problems: Sequence[str]) -> dict[str, Floats]:
-    """Every policy under every selector that all `problems` have, named as by `table.system_name`."""
+    """Every policy under every selector that all `problems` have, named as by `table.system_name`.
+
+    Of an evaluation its selectors, as `rewardranker compare` has them.
+    """
+    if run.outcomes:
+        return {name: np.array([of[i] for i in problems]) for name, of in run.outcomes.items()}
     found: dict[str, Floats] = {}
     for policy, by_problem in run.policies.items():
         if any(i not in by_problem for i in problems):
@@ -144,7 +149,7 @@ def comparison_data(comparison: Comparison, numbers: Mapping[str, int]) -> dict[
         return [*(round(100 * x, 4) for x in shares), pair.only_a, pair.only_b, float(f"{pair.p_value:.3g}")]
 
     def start(found: Mapping[str, Floats]) -> int:
-        ranked = [i for i, name in enumerate(found) if " with ranker " in name]
+        ranked = [i for i, name in enumerate(found) if " with ranker " in name or name == "ranker"]
         return ranked[-1] if ranked else 0
 
     return {

@@ -11,6 +11,7 @@ import numpy as np
 
 from rewardranker.evaluation import metrics
 from rewardranker.evaluation.metrics import Floats
+from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.report.attempts import Attempts
 
 RESAMPLES = 1000
@@ -99,12 +100,17 @@ def stated_and_true(attempts: Sequence[Attempts], ranker: int) -> tuple[Estimate
     return said, true
 
 
+def length(candidate: EvaluatedCandidate) -> int:
+    """Tokens; of a candidate whose tokens nobody counted, characters."""
+    return candidate.n_tokens or len(candidate.text)
+
+
 @dataclass(frozen=True, slots=True)
 class ByLength:
     """Candidates of about the same length, beside the others of their problem."""
 
-    tokens: float
-    """Mean tokens more than the problem's mean."""
+    length: float
+    """Mean length more than the problem's mean."""
     score: Estimate
     """Mean score above the problem's mean."""
     count: int
@@ -120,10 +126,11 @@ def score_by_length(
     """
     lengths, scores, compared = [], [], []
     for a in attempts:
-        chosen = [i for i, c in enumerate(a.sampled) if c.passed == passed]
+        raw = np.array(a.values(ranker))
+        chosen = [i for i, c in enumerate(a.sampled) if c.passed == passed and np.isfinite(raw[i])]
         if len(chosen) > 1:
-            n = np.array([float(a.sampled[i].n_tokens) for i in chosen])
-            s = np.array(a.values(ranker))[chosen]
+            n = np.array([float(length(a.sampled[i])) for i in chosen])
+            s = raw[chosen]
             lengths.append(n - n.mean())
             scores.append(s - s.mean())
             compared.append(a)
@@ -131,14 +138,14 @@ def score_by_length(
         return []
     pooled = np.concatenate(lengths)
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, bins + 1)))[1:-1]
-    counts, total, tokens = (np.zeros((len(lengths), len(edges) + 1)) for _ in range(3))
+    counts, total, longer = (np.zeros((len(lengths), len(edges) + 1)) for _ in range(3))
     for row, (n, s) in enumerate(zip(lengths, scores, strict=True)):
         index = np.searchsorted(edges, n, side="left")
         np.add.at(counts[row], index, 1.0)
         np.add.at(total[row], index, s)
-        np.add.at(tokens[row], index, n)
+        np.add.at(longer[row], index, n)
     return [
-        ByLength(float(tokens[:, b].sum() / counts[:, b].sum()), score, int(counts[:, b].sum()))
+        ByLength(float(longer[:, b].sum() / counts[:, b].sum()), score, int(counts[:, b].sum()))
         for b, score in enumerate(_ratios(compared, total, counts))
         if score is not None
     ]
