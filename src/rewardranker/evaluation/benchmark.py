@@ -118,7 +118,7 @@ def measure_existing(
     Returns:
         what metrics.json holds.
     """
-    chosen = given.candidates if ranker is None else _scored(given, ranker)
+    chosen = given.candidates if ranker is None else scored(given, ranker)
     limits = config.execution.model_copy(update={"timeout_s": timeout_s or given.timeout_s})
     with closing(VerdictCache()) as cache:
         judged = judge_candidates(given.problems, chosen, limits, cache=cache, runs=runs)
@@ -231,7 +231,7 @@ def _write(
         write_text(folder / "table.tex", table.latex())
 
 
-def _scored(given: Existing, ranker: Ranker) -> list[ExistingCandidate]:
+def scored(given: Existing, ranker: Ranker) -> list[ExistingCandidate]:
     """The candidates with what the ranker says of them; identical ones are scored once."""
     known = {p.id: p for p in given.problems}
     inputs = [

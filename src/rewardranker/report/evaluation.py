@@ -58,7 +58,9 @@ def evaluation_parts(name: str, metrics: Metrics) -> dict[str, Any]:
             for k in dict.fromkeys(row["k"] for row in found["pass_at_k"] if 1 < row["k"] < _most(found))
         ],
         "names": NAMES,
-        "curve_charts": [_curves(found, x) for x in languages] if len(found["curves"][0]["k"]) > 1 else [],
+        "curve_charts": [curve_chart(found, x) for x in languages]
+        if len(found["curves"][0]["k"]) > 1
+        else [],
         "ppo": None,
     }
 
@@ -114,15 +116,24 @@ def _most(found: Metrics) -> int:
     return n
 
 
-def _curves(found: Metrics, language: str) -> Markup:
+def curve_chart(found: Metrics, language: str, title: str = "") -> Markup:
+    """Best of k of every selector, with bands.
+
+    Args:
+        found: what `compare_selectors` summarised.
+        language: one of its languages, or the average over them.
+        title: in place of the language.
+    """
     curves = [c for c in found["curves"] if c["language"] == language]
     series = [
         Series(_NAMES_OF_CURVES.get(s, s), c["k"], c["value"], _STYLES[s], c["ci95"])
         for c in curves
         for s in [c["selector"]]
     ]
-    title = f"Best of k: {_title(language)}"
-    return line_chart(title, series, x_label="candidates k", y_label="problems solved, %", percent=True)
+    title = title or _title(language)
+    return line_chart(
+        f"Best of k: {title}", series, x_label="candidates k", y_label="problems solved, %", percent=True
+    )
 
 
 _NAMES_OF_CURVES = {"oracle": "pass@k", "logprob": "log-prob", "visible": "visible tests"}
