@@ -65,7 +65,8 @@ def page(command: str, pools: dict[str, dict[str, Any]], drawn: str) -> str:
             f"Made by `{command}`. Percent of problems solved by the choice among N candidates, the mean "
             "over all sets of N (majorities of more than 12: over 256 random sets), ± half the 95 % "
             "bootstrap interval over problems. [What each selector picks](../how-to/evaluate.md). No ranker "
-            f"is among them unless the command names one. As curves: [{drawn}]({drawn}), a page to open from disk.",
+            f"is among them unless the command names one. As curves: [{drawn}]({drawn}), a page to open from "
+            "disk.",
             118,
         ),
     ]
