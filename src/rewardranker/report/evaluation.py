@@ -22,7 +22,7 @@ VIEWS = {
 _STYLES = {
     "sample": "policy-0",
     "logprob": "logprob",
-    "same text": "policy-1",
+    "same text": "ranker-1",
     "majority": "majority",
     "visible": "policy-2",
     "visible+majority": "policy-3",
