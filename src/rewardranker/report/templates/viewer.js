@@ -226,7 +226,7 @@
     const n = programs.reduce((sum, p) => sum + p.count, 0);
     const right = programs.reduce((sum, p) => sum + (p.verdict === "passed" ? p.count : 0), 0);
     const parts = [
-      el("p", { className: "quiet" }, `${right} of ${n} candidates pass; ${programs.length} different programs, by ${policy.by}, ` +
+      el("p", { className: "quiet" }, `${right} of ${n} candidates pass; ${programs.length} different ${programs.length === 1 ? "program" : "programs"}, by ${policy.by}, ` +
         "best first. Scores compare within a problem only."),
     ];
     if (passing && passing !== top) {
