@@ -138,6 +138,15 @@ def test_tests_beside_programs_are_shown():
     assert shown_tests(replace(PROBLEMS[2], tests_beside=short)) == "f(1, 'x') == [2]"
 
 
+def test_the_failing_test_is_the_one_that_was_judged_from_outside():
+    wrong = EvaluatedCandidate(
+        "python/sum", "model", 0.8, 0, "", 0.0, 1, "eos", "failed", "failed", "", "", "", failed_test=0
+    )
+    assert failing_test(PROBLEMS[2], wrong) == "--- input 1\n1 2\n--- output 1\n3"
+    inside = replace(PROBLEMS[0], tests="assert add(0, 0) == 0\nassert add(1, 2) == 3\n", entry_point="add")
+    assert failing_test(inside, replace(wrong, failed_test=1)) == "add(1, 2) == 3"
+
+
 def test_a_folder_without_its_problems_is_the_users_to_mend(plain, tmp_path):
     for name in ("metrics.json", "candidates.parquet", "outcomes.parquet"):
         (tmp_path / name).write_bytes((plain / name).read_bytes())

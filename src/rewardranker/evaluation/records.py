@@ -34,6 +34,8 @@ class EvaluatedCandidate:
     """What the problem's output probe printed; empty when there is none."""
     whole: bool = False
     """`text` stands for the problem's prompt too."""
+    failed_test: int | None = None
+    """The first test that it failed, from 0, where tests are judged from outside."""
 
     @property
     def passed(self) -> bool:

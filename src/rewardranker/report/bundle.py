@@ -13,6 +13,7 @@ import shutil
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from rewardranker.files import atomic_directory
 from rewardranker.problems import plain_data
 from rewardranker.problems.problem import Problem
 from rewardranker.problems.row_tests import read_row_tests
-from rewardranker.problems.tests import CallTests
+from rewardranker.problems.tests import CallTests, StdinTests, calls_of_asserts
 from rewardranker.report.attempts import Attempts, RunAttempts
 from rewardranker.report.comparison import Comparison, comparison_data
 
@@ -231,21 +232,31 @@ def shown_tests(problem: Problem) -> str:
     """The tests of a problem as readers see them; those beside programs as calls, or as input and output."""
     if not problem.tests_beside:
         return problem.tests
-    tests = read_row_tests(json.loads(problem.tests_beside)).tests
-    if tests is None:
-        return ""
-    if isinstance(tests, CallTests):
-        calls = zip(tests.arguments[:SHOWN_TESTS], tests.results[:SHOWN_TESTS], strict=True)
-        decoded = [(plain_data.decode(arguments), plain_data.decode(result)) for arguments, result in calls]
-        shown = [_cut(f"{tests.entry_point}({', '.join(map(repr, a))}) == {r!r}") for a, r in decoded]
-    else:
-        pairs = zip(tests.inputs[:SHOWN_TESTS], tests.outputs[:SHOWN_TESTS], strict=True)
-        shown = [
-            f"--- input {number}\n{_cut(given)}\n--- output {number}\n{_cut(output)}"
-            for number, (given, output) in enumerate(pairs, 1)
-        ]
+    tests = _outside(problem)
+    shown = [_test(tests, i) for i in range(min(len(tests), SHOWN_TESTS))]
     rest = len(tests) - len(shown)
     return "\n".join([*shown, *([f"... and {rest:,} more tests"] if rest else [])])
+
+
+def _outside(problem: Problem) -> CallTests | StdinTests:
+    """The tests of a problem that is judged from outside."""
+    if problem.tests_beside:
+        return _beside(problem.tests_beside)
+    return calls_of_asserts(problem.tests, problem.entry_point)
+
+
+@lru_cache(maxsize=4)  # of one problem for all that fail, and some of these tests take megabytes
+def _beside(tests: str) -> CallTests | StdinTests:
+    found = read_row_tests(json.loads(tests)).tests
+    assert found is not None  # `Problem.tests_beside` has tests
+    return found
+
+
+def _test(tests: CallTests | StdinTests, i: int) -> str:
+    if isinstance(tests, StdinTests):
+        return f"--- input {i + 1}\n{_cut(tests.inputs[i])}\n--- output {i + 1}\n{_cut(tests.outputs[i])}"
+    arguments, result = plain_data.decode(tests.arguments[i]), plain_data.decode(tests.results[i])
+    return _cut(f"{tests.entry_point}({', '.join(map(repr, arguments))}) == {result!r}")
 
 
 def _cut(text: str) -> str:
@@ -257,11 +268,14 @@ _LINE_NUMBER = re.compile(r"(?:\bline |:)(\d{1,7})\b")
 
 
 def failing_test(problem: Problem, candidate: EvaluatedCandidate) -> str | None:
-    """The line of the problem's tests that stderr points to; None when it points to none.
+    """The first test that failed, where it was judged from outside; else the line that stderr points to.
 
-    A program is prompt, completion and tests one after the other; interpreters name the line at which it
-    ended. What stderr says is the candidate's to write, so this is a hint for readers and no verdict.
+    None when it points to none. A program is prompt, completion and tests one after the other; interpreters
+    name the line at which it ended. What stderr says is the candidate's to write, so this is a hint for
+    readers and no verdict.
     """
+    if candidate.failed_test is not None:
+        return visible(_test(_outside(problem), candidate.failed_test))
     if candidate.passed or not candidate.stderr:
         return None
     before = f"{'' if candidate.whole else problem.prompt}{candidate.text}\n".count("\n")

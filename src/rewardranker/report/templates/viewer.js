@@ -227,7 +227,7 @@
     const right = programs.reduce((sum, p) => sum + (p.verdict === "passed" ? p.count : 0), 0);
     const parts = [
       el("p", { className: "quiet" }, `${right} of ${n} candidates pass; ${programs.length} different ${programs.length === 1 ? "program" : "programs"}, by ${policy.by}, ` +
-        "best first. Scores compare within a problem only."),
+        `best first.${policy.by.startsWith("ranker") ? " Scores compare within a problem only." : ""}`),
     ];
     if (passing && passing !== top) {
       parts.push(
@@ -255,7 +255,7 @@
       "article",
       { className: `program ${p.verdict === "passed" ? "passed" : ""}`, tabIndex: -1 },
       el("p", {}, place ? `${place} ` : null, verdict, p.reason ? ` ${clipped(p.reason)}` : null,
-        el("span", { className: "quiet" }, ` · ${facts.join(" · ")}`)),
+        facts.length ? el("span", { className: "quiet" }, ` · ${facts.join(" · ")}`) : null),
       p.failing ? el("p", { className: "failing" }, "Failing test: ", el("code", {}, clipped(p.failing))) : null,
       code(p.text),
       p.stderr ? folded("stderr", p.stderr) : null,
