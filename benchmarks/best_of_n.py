@@ -1,12 +1,14 @@
 """Selectors on real model outputs: CodeGen-16B on HumanEval, and 26 models' PHP and JavaScript programs.
 
 Best of N = 1 to 100 (26) by what can be had without knowing the answer, with 95 % bootstrap intervals over
-problems, beside the oracle. CodeGen-16B's samples are executed on the visible tests of their prompts and,
-with `--run all`, on the hidden ones too; `--run visible` takes the pool's labels for those, which are what
-the sandbox says of all 8,200 (docs/results/pools.md).
+problems, beside the oracle; with a ranker (a folder of this project's or of any scalar reward model, or a
+server's URL) also by its scores, alone and after the cheap checks ("staged"). CodeGen-16B's samples are
+executed on the visible tests of their prompts and, with `--run all`, on the hidden ones too; `--run visible`
+takes the pool's labels for those, which are what the sandbox says of all 8,200 (docs/results/pools.md).
 
-usage: python benchmarks/best_of_n.py [--data ../shared/data] [--run all] [--ranker FOLDER] [--timeout 10]
-                                      [--workers 2] [-o docs/results/selectors.json]
+usage: python benchmarks/best_of_n.py [--data ../shared/data] [--run all] [--ranker FOLDER] [--pool NAME ...]
+                                      [--timeout 10] [--workers 2] [-o docs/results/selectors.json]
+Beside OUT stand a page of tables (.md) and one of curves (.html).
 """
 
 import argparse
@@ -15,15 +17,20 @@ import sys
 import textwrap
 from contextlib import closing
 from dataclasses import replace
+from html import escape
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from rewardranker.evaluation.benchmark import scored
 from rewardranker.evaluation.existing import Existing, read_existing
 from rewardranker.evaluation.judging import judge_candidates
 from rewardranker.evaluation.selection import compare_selectors
 from rewardranker.execution.cache import VerdictCache
 from rewardranker.files import write_json, write_text
+from rewardranker.models.load import load_ranker
 from rewardranker.recipe import Execution
+from rewardranker.report.evaluation import curve_chart
 
 POOLS = {
     "CodeGen-16B, Python, T = 0.8": "codet_codegen16B_humaneval_even.jsonl.gz",
@@ -32,15 +39,6 @@ POOLS = {
 }
 SHOWN = (1, 2, 3, 5, 10, 20, 26, 50, 100)
 RESAMPLES = 2000
-
-
-def scored(given: Existing, folder: Path) -> None:
-    from rewardranker.models.ranker import RewardRanker
-
-    prompts = {p.id: p.prompt for p in given.problems}
-    ranker = RewardRanker.from_pretrained(folder)
-    raw = ranker.score([prompts[c.problem_id] for c in given.candidates], [c.text for c in given.candidates])
-    given.candidates = [replace(c, score=float(s)) for c, s in zip(given.candidates, raw, strict=True)]
 
 
 def measure(given: Existing, options: argparse.Namespace) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def measure(given: Existing, options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def page(command: str, pools: dict[str, dict[str, Any]]) -> str:
+def page(command: str, pools: dict[str, dict[str, Any]], drawn: str) -> str:
     lines = [
         "# Selectors on real model outputs",
         "",
@@ -67,7 +65,8 @@ def page(command: str, pools: dict[str, dict[str, Any]]) -> str:
             f"Made by `{command}`. Percent of problems solved by the choice among N candidates, the mean "
             "over all sets of N (majorities of more than 12: over 256 random sets), ± half the 95 % "
             "bootstrap interval over problems. [What each selector picks](../how-to/evaluate.md). No ranker "
-            "is among them unless the command names one.",
+            f"is among them unless the command names one. As curves: [{drawn}]({drawn}), a page to open from "
+            "disk.",
             118,
         ),
     ]
@@ -111,13 +110,43 @@ def page(command: str, pools: dict[str, dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def curves(command: str, pools: dict[str, dict[str, Any]]) -> str:
+    """A page that opens from disk: a chart for each table."""
+    css = (resources.files("rewardranker.report") / "templates" / "viewer.css").read_text(encoding="utf-8")
+    charts = [
+        curve_chart(_thinned(summary), summary["languages"][0], f"{pool}, {summary['problems']} {part}")
+        for pool, parts in pools.items()
+        for part, summary in parts.items()
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>Selectors on real model outputs</title><style>{css}</style></head>\n"
+        "<body><h1>Selectors on real model outputs</h1>\n"
+        f"<p>Percent of problems solved by the choice among k candidates; bands are 95 % bootstrap intervals "
+        f"over problems. Made by <code>{escape(command)}</code>.</p>\n"
+        f'<div class="charts">{"".join(charts)}</div></body></html>\n'
+    )
+
+
+def _thinned(summary: dict[str, Any]) -> dict[str, Any]:
+    """Every fifth point beyond 20: a line of a hundred looks the same."""
+
+    def some(curve: dict[str, Any]) -> dict[str, Any]:
+        kept = [i for i, k in enumerate(curve["k"]) if k <= 20 or k % 5 == 0 or k == curve["k"][-1]]
+        return curve | {field: [curve[field][i] for i in kept] for field in ("k", "value", "ci95")}
+
+    return summary | {"curves": [some(curve) for curve in summary["curves"]]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--run", choices=["all", "visible"], default="all")
-    parser.add_argument("--ranker", type=Path)
+    parser.add_argument("--ranker", help="a folder or a URL")
+    parser.add_argument("--pool", nargs="+", metavar="NAME", help="parts of the names in the table")
     parser.add_argument("--timeout", type=float, default=10.0)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("-o", "--out", type=Path, default=Path("docs/results/selectors.json"))
@@ -125,14 +154,19 @@ def main() -> None:
     if not options.data.is_dir():
         parser.error(f"{options.data} is absent: these programs are not part of the project; name it: --data")
     command = shlex.join(["python", "benchmarks/best_of_n.py", *sys.argv[1:]])
+    ranker = load_ranker(options.ranker) if options.ranker else None
     pools = {}
     for name, file in POOLS.items():
+        if options.pool and not any(part in name for part in options.pool):
+            continue
         given = read_existing(options.data / "pools" / file)
-        if options.ranker:
-            scored(given, options.ranker)
+        if ranker is not None:
+            given = replace(given, candidates=scored(given, ranker))
         pools[name] = measure(given, options)
     write_json(options.out, {"command": command, "pools": pools})
-    write_text(options.out.with_suffix(".md"), page(command, pools))
+    drawn = options.out.with_suffix(".html")
+    write_text(options.out.with_suffix(".md"), page(command, pools, drawn.name))
+    write_text(drawn, curves(command, pools))
 
 
 if __name__ == "__main__":

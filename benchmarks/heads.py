@@ -28,7 +28,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")  # as the command line does
 import numpy as np
 import torch
 
-from loop import arrays, difference, shown
+from loop import arrays, difference, drawn_warm, shown
 from rewardranker import mining
 from rewardranker.evaluation import metrics, selectors
 from rewardranker.evaluation.records import EvaluatedCandidate
@@ -84,9 +84,7 @@ def measure(directory: Path, work: tuple[int, int, str]) -> dict[str, Any]:
     spent = time.process_time() - start
 
     prompts = {p.id: p.prompt for p in known if p.split == "test"}
-    drawn = read_table(run / "test-sft/candidates.parquet", EvaluatedCandidate)
-    place = {problem_id: i for i, problem_id in enumerate(prompts)}
-    warm = sorted((c for c in drawn if c.temperature == 1.0), key=lambda c: (place[c.problem_id], c.index))
+    warm = drawn_warm(list(prompts), read_table(run / "test-sft/candidates.parquet", EvaluatedCandidate))
     correct = np.array([c.passed for c in warm]).reshape(len(prompts), -1)
     raw = ranker.score([prompts[c.problem_id] for c in warm], [c.text for c in warm]).reshape(correct.shape)
     found = {

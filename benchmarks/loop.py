@@ -16,6 +16,7 @@ It goes on where it was stopped.
 import argparse
 import os
 import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,35 +37,38 @@ from rewardranker.tables import read_table
 VARIANTS = ("selftraining", "hardnegatives", "random", "fresh")
 
 
+def drawn_warm(order: Sequence[str], drawn: Iterable[EvaluatedCandidate]) -> list[EvaluatedCandidate]:
+    """A policy's candidates at temperature 1, by problem in this order, then by index."""
+    place = {problem_id: i for i, problem_id in enumerate(order)}
+    warm = (c for c in drawn if c.temperature == 1.0)
+    return sorted(warm, key=lambda c: (place[c.problem_id], c.index))
+
+
 def arrays(directory: Path, policy: str) -> dict[str, Floats]:
     """[problems] of one policy: greedy, sample, log-prob, oracle and every ranker's best of n."""
     order = [p.id for p in read_table(directory / "problems/problems.parquet", Problem) if p.split == "test"]
-    row = {problem_id: i for i, problem_id in enumerate(order)}
     drawn = [
         c
         for c in read_table(directory / "evaluate/candidates.parquet", EvaluatedCandidate)
         if c.policy == policy
     ]
-    n = 1 + max(c.index for c in drawn)
-    correct, logprob = np.zeros((len(order), n), bool), np.zeros((len(order), n))
-    greedy = np.zeros(len(order))
-    for c in drawn:
-        if c.temperature == 1.0:
-            correct[row[c.problem_id], c.index] = c.passed
-            logprob[row[c.problem_id], c.index] = c.mean_logprob
-        elif c.temperature == 0.0:
-            greedy[row[c.problem_id]] = c.passed
+    warm = drawn_warm(order, drawn)
+    correct = np.array([c.passed for c in warm]).reshape(len(order), -1)
+    logprob = np.array([c.mean_logprob for c in warm]).reshape(correct.shape)
+    answers = {c.problem_id: float(c.passed) for c in drawn if c.temperature == 0.0}
+    greedy = np.array([answers[problem_id] for problem_id in order])
     found: dict[str, Floats] = {
         "greedy": greedy,
         "sample": correct.mean(1),
         "log-prob": selectors.by_score(logprob, correct)[:, -1],
         "oracle": correct.any(1).astype(float),
     }
-    raw: dict[int, Floats] = {}
+    raw: dict[int, dict[tuple[str, int], float]] = {}
     for s in read_table(directory / "evaluate/scores.parquet", ScoredCandidate):
         if s.policy == policy:
-            raw.setdefault(s.ranker, np.zeros((len(order), n)))[row[s.problem_id], s.index] = s.raw
-    for ranker, scores in raw.items():
+            raw.setdefault(s.ranker, {})[s.problem_id, s.index] = s.raw
+    for ranker, said in raw.items():
+        scores = np.array([said[c.problem_id, c.index] for c in warm]).reshape(correct.shape)
         found[f"ranker {ranker}"] = selectors.by_score(scores, correct)[:, -1]
         counts = metrics.pair_counts(scores, correct)
         found[f"auc {ranker}"] = np.array([counts.auc])

@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification
 
@@ -58,7 +59,8 @@ def test_a_pool_with_tests_and_labels(rewardranker, isolation, pool, tmp_path):
     assert found["majority"] == pytest.approx(2 / 3, abs=1e-6)
     assert found["oracle"] == 1
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        *("metrics.json", "table.md", "table.tex", "candidates.parquet", "outcomes.parquet")
+        *("metrics.json", "table.md", "table.tex"),
+        *("problems.parquet", "candidates.parquet", "outcomes.parquet"),
     }
     outcomes = read_table(tmp_path / "out" / "outcomes.parquet", Outcome)
     assert {o.selector for o in outcomes} == set(found)
@@ -159,6 +161,27 @@ def test_multipl_e_results_give_upstreams_pass_at_k(rewardranker, tmp_path):
         assert rewardranker("evaluate", "--candidates", path, "--run", "nothing", "-o", out).code == 0
         (row,) = json.loads((out / "metrics.json").read_text())["pass_at_k"]
         assert (row["k"], row["value"]) == (1, pytest.approx(c / n))
+
+
+def human_eval_estimator(n, c, k):
+    """openai/human-eval, human_eval/evaluation.py."""
+    return 1.0 if n - c < k else 1.0 - np.prod(1.0 - k / np.arange(n - c + 1, n + 1))
+
+
+@NEEDS_DATA
+def test_pass_at_k_of_a_published_pool_is_human_evals(rewardranker, tmp_path):
+    """CodeGen-16B on 82 problems of HumanEval, 100 samples each, by the labels that came with them."""
+    pool = DATA / "pools" / "codet_codegen16B_humaneval_even.jsonl.gz"
+    out = tmp_path / "out"
+    words = ("--run", "nothing", "--set", "evaluation.bootstrap=10")
+    assert rewardranker("evaluate", "--candidates", pool, *words, "-o", out).code == 0
+    lines = gzip.decompress(pool.read_bytes()).splitlines()
+    right = [[status == "passed" for status in json.loads(line)["status"]] for line in lines]
+    found = json.loads((out / "metrics.json").read_text())["pass_at_k"]
+    assert [row["k"] for row in found] == [1, 10, 100]
+    for row in found:
+        expected = np.mean([human_eval_estimator(len(r), sum(r), row["k"]) for r in right])
+        assert row["value"] == pytest.approx(expected, abs=1e-6)
 
 
 @NEEDS_DATA

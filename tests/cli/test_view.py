@@ -31,3 +31,19 @@ def test_view_of_two_runs_is_written_served_and_ended_by_an_interrupt(tmp_path):
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
+
+
+def test_what_evaluate_wrote_is_viewed(rewardranker, workshop, tmp_path):
+    command = ("evaluate", workshop.folder / "problems.jsonl", "--candidates", workshop.ranked)
+    assert rewardranker(*command, "-o", tmp_path / "out").code == 0
+    process = subprocess.Popen(
+        [*COMMAND, tmp_path / "out", "--port", "0"],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    try:
+        assert process.stdout.readline().strip() == str(tmp_path / "out" / "report" / "index.html")
+        with urllib.request.urlopen(process.stdout.readline().split()[0]) as answer:
+            assert "staged" in answer.read().decode()
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0

@@ -197,12 +197,29 @@ def test_paired_difference():
     weights = metrics.bootstrap_weights(4, 1000, seed=0)
     d = metrics.paired_difference(a, b, weights)
     assert d.difference == pytest.approx(0.125)
-    assert d.standard_error == pytest.approx(np.std(a - b, ddof=1) / 2)
+    assert d.standard_error == pytest.approx(np.std(weights @ (a - b)))
     assert (d.better, d.worse, d.problems) == (2, 1, 4)
     assert d.ci95 == metrics.interval(a - b, weights)
     back = metrics.paired_difference(b, a, weights)
     assert back.difference == -d.difference
     np.testing.assert_allclose(back.ci95, [-d.ci95[1], -d.ci95[0]])
+
+
+@given(st.integers(1, 20), st.integers(2, 5), st.integers(0, 3))
+def test_tasks_that_are_asked_once_change_nothing_and_copies_add_nothing(tasks, copies, seed):
+    plain = metrics.bootstrap_weights(tasks, 30, seed)
+    np.testing.assert_array_equal(metrics.clustered_weights(range(tasks), 30, seed), plain)
+    values = np.random.default_rng(seed).random(tasks)
+    both = metrics.clustered_weights([*range(tasks)] * copies, 30, seed)
+    np.testing.assert_allclose(both @ np.tile(values, copies), plain @ values)
+
+
+def test_flips_are_counted_by_task():
+    flipped = metrics.flips([1, 0.6, 0.5, 0, 0.4, 1], [0, 0.5, 0.4, 1, 0.3, 1])
+    assert flipped.tolist() == [1, 1, 0, -1, 0, 0]
+    assert metrics.mcnemar_of_tasks(flipped, "abcdef") == metrics.mcnemar(2, 1)
+    assert metrics.mcnemar_of_tasks(flipped, "aabbbb") == metrics.mcnemar(1, 1)
+    assert metrics.mcnemar_of_tasks(flipped, "aaaaaa") == metrics.mcnemar(1, 0)
 
 
 def test_a_system_does_not_differ_from_itself():

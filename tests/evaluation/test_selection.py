@@ -4,6 +4,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rewardranker.evaluation import metrics
 from rewardranker.evaluation.judging import JudgedCandidate
@@ -202,3 +204,19 @@ def test_no_problem_or_no_candidate_is_an_error():
 def test_clustered_weights_draw_clusters_whole():
     weights = metrics.clustered_weights(["a", "b", "a"], 50, 0)
     np.testing.assert_array_equal(weights[:, 0], weights[:, 2])
+    np.testing.assert_allclose(weights.sum(1), 1)
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, max_size=8))
+def test_a_second_language_that_goes_as_the_first_adds_no_certainty(outcomes):
+    problems = [problem(f"p{i}", x) for x in ("python", "cpp") for i in range(len(outcomes))]
+    candidates = [
+        candidate(p, j, passed)
+        for p, row in zip(problems, outcomes * 2, strict=True)
+        for j, passed in enumerate(row)
+    ]
+    rows = compare_selectors(problems, candidates, resamples=40).summary["rows"]
+    for selector in ("sample", "oracle"):
+        found = [r for r in rows if r["selector"] == selector]
+        assert [r["language"] for r in found] == ["python", "cpp", "avg"]
+        assert all(r["ci95"] == pytest.approx(found[0]["ci95"], abs=2e-6) for r in found)

@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -266,3 +267,22 @@ def test_what_is_missing_is_named():
         )
     with pytest.raises(ValueError, match="no problems"):
         summarise([], [], [], **settings)
+
+
+def test_all_languages_together_are_as_certain_as_one_where_they_go_together():
+    problems, candidates, scores = world(size=12)
+    copies = [replace(p, id=f"{p.id}/cpp", language="cpp") for p in problems]
+    named = [replace(p, id=f"{p.id}/python") for p in problems]
+
+    def both(rows):
+        return [replace(r, problem_id=f"{r.problem_id}/{x}") for x in ("python", "cpp") for r in rows]
+
+    one = summarise(problems, candidates, scores, **SETTINGS)
+    two = summarise([*named, *copies], both(candidates), both(scores), **SETTINGS)
+    for part, wanted in ((one["rows"], [r for r in two["rows"] if r["language"] == "all"]),
+                         (one["paired"], two["paired"])):  # fmt: skip
+        for a, b in zip(part, wanted, strict=True):
+            assert b["ci95"] == pytest.approx(a["ci95"], abs=2e-6)
+            assert b["problems"] == 2 * a["problems"]
+    for a, b in zip(one["curves"], two["curves"], strict=True):
+        np.testing.assert_allclose(b["ci95"], a["ci95"], atol=2e-6)

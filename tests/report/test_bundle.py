@@ -72,7 +72,7 @@ def test_the_index_says_whose_picks_pass(tmp_path):
     index = written(run, tmp_path)["index"]
     assert index["id"] == ["newer", "wrong", "none"]
     (policy,) = index["policies"]
-    assert policy["ranker"] == 2
+    assert policy["by"] == "ranker 2"
     assert policy["picked"] == [1, 0, 0]
     assert policy["first"] == [0, 1, 0]
     assert policy["likeliest"] == [0, 0, 0]

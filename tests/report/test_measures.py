@@ -75,15 +75,15 @@ def test_a_ranker_that_pays_for_length_is_seen_and_verdicts_do_not_mix():
     right = measures.score_by_length(attempts, 1, passed=True)
     assert sum(b.count for b in wrong) == sum(b.count for b in right) == 240
     for b in wrong:
-        assert b.score.value == pytest.approx(0.1 * b.tokens)
+        assert b.score.value == pytest.approx(0.1 * b.length)
     assert sum(b.score.low < 0 < b.score.high for b in right) >= 6
-    assert [b.tokens for b in wrong] == sorted(b.tokens for b in wrong)
+    assert [b.length for b in wrong] == sorted(b.length for b in wrong)
 
 
 def test_one_length_only():
     run = grouped({"p": [("a", False, -1, 0.0), ("b", False, -1, 1.0)]})
     (only,) = measures.score_by_length(measures.ranked(run.policies["sft"], 1), 1, passed=False)
-    assert (only.tokens, only.score.value, only.count) == (0, 0, 2)
+    assert (only.length, only.score.value, only.count) == (0, 0, 2)
     assert measures.score_by_length(measures.ranked(run.policies["sft"], 1), 1, passed=True) == []
 
 

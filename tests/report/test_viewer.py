@@ -3,30 +3,15 @@
 import threading
 
 import pytest
-from browser import CHROMIUM, NO_BROWSER, browser
 from synthetic_run import HOSTILE, LONG_LINE, make_run
 
+from rewardranker.evaluation import metrics
 from rewardranker.report.attempts import read_attempts
 from rewardranker.report.bundle import visible
 from rewardranker.report.comparison import compare
 from rewardranker.report.page import write_report
 from rewardranker.report.server import report_server
 from rewardranker.report.table import points
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_BROWSER)
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
-
-
-@pytest.fixture
-def tab(chromium):
-    chromium.errors.clear()
-    yield chromium
-    assert chromium.errors == []
 
 
 @pytest.fixture(scope="module")
@@ -241,12 +226,21 @@ def test_two_runs_compared(tab, two):
         for side, names, system in zip("ab", (found.systems_a, found.systems_b), systems, strict=True):
             tab.choose(f"system-{side}", str(list(names).index(system)))
         pair = found.pairs[systems]
-        assert f"A − B: {points(pair.difference)} points" in tab.text("#difference")  # noqa: RUF001
-        assert f"interval {points(pair.ci95[0])} to {points(pair.ci95[1])}" in tab.text("#difference")
-        for flips, sign in (("better", 1), ("worse", -1)):
+        told, (low, high) = tab.text("#difference"), pair.difference.ci95
+        assert f"A − B: {points(pair.difference.difference)} points" in told  # noqa: RUF001
+        assert f"interval {points(low)} to {points(high)}" in told
+        assert f"only A solves {pair.only_a} problems, only B {pair.only_b};" in told
+        assert float(told.split("McNemar p = ")[1].rstrip(".")) == pytest.approx(pair.p_value, rel=0.06)
+        values = found.systems_a[systems[0]], found.systems_b[systems[1]]
+        flipped = metrics.flips(*values)
+        for flips, wanted in (
+            ("better", flipped > 0),
+            ("worse", flipped < 0),
+            ("both", flipped != 0),
+            ("any", values[0] != values[1]),
+        ):
             tab.choose("flips", flips)
-            differences = found.systems_a[systems[0]] - found.systems_b[systems[1]]
-            names = [i for i, d in zip(found.common, differences, strict=True) if d * sign > 0]
+            names = [i for i, shown in zip(found.common, wanted, strict=True) if shown]
             assert sorted(tab.texts("#flip-rows code")) == sorted(names) != []
     name = tab.text("#flip-rows code")
     tab.click("#flip-rows a")

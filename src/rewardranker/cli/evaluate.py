@@ -87,9 +87,9 @@ def evaluate(
     """Execute and select: pass@k, best of n by every selector, with intervals, a language and on average.
 
     Candidates are sampled from --generator or --upstream by the recipe's sections evaluation and sampling, or
-    read from --candidates. Writes metrics.json, table.md, table.tex, candidates.parquet and outcomes.parquet,
-    which `rewardranker compare` reads. Until then a server's answers are kept in <out>.answers.jsonl: the
-    same command, repeated, asks only for the rest.
+    read from --candidates. Writes metrics.json, table.md, table.tex, problems.parquet, candidates.parquet and
+    outcomes.parquet, which `rewardranker view` shows and `rewardranker compare` compares. Until then a
+    server's answers are kept in <out>.answers.jsonl: the same command, repeated, asks only for the rest.
 
     Example: rewardranker evaluate problems.jsonl --generator ./my-model --ranker ./ranker -o out
 

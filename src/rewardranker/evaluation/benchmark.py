@@ -6,7 +6,7 @@ What exists is measured without torch, and without httpx unless a server samples
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from math import isnan
+from math import inf, isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +102,8 @@ def measure_existing(
 
     Args:
         given: problems and candidates.
-        out: metrics.json, table.md, table.tex, candidates.parquet, outcomes.parquet, with a ranker also
-            scores.parquet.
+        out: metrics.json, table.md, table.tex, problems.parquet, candidates.parquet, outcomes.parquet, with
+            scores also scores.parquet; `rewardranker view` shows it.
         config: its sections execution and evaluation, and its seed.
         name: policy of candidates that name none.
         source: where they are from, for metrics.json.
@@ -114,7 +114,7 @@ def measure_existing(
     Returns:
         what metrics.json holds.
     """
-    chosen = given.candidates if ranker is None else _scored(given, ranker)
+    chosen = given.candidates if ranker is None else scored(given, ranker)
     limits = config.execution.model_copy(update={"timeout_s": timeout_s or given.timeout_s})
     with closing(VerdictCache()) as cache:
         judged = judge_candidates(given.problems, chosen, limits, cache=cache, runs=runs)
@@ -123,13 +123,28 @@ def measure_existing(
     )
     summary = {**source, "without_candidates": given.without_candidates, **selection.summary}
     rows = evaluated(judged, default_policy=name)
-    scores = [
-        ScoredCandidate(row.policy, row.problem_id, row.index, 1, c.score, c.probability)
-        for row, c in zip(rows, chosen, strict=True)
-        if ranker is not None and c.score is not None and c.probability is not None
-    ]
-    _write(out, rows, scores if ranker is not None else None, selection, summary)
+    _write(out, given.problems, rows, _scores(rows, chosen), selection, summary)
     return summary
+
+
+def _scores(rows: Sequence[EvaluatedCandidate], given: Sequence[ExistingCandidate]) -> list[ScoredCandidate]:
+    """What the ranker says of candidates, greedy ones beside others left out; empty: none has a score."""
+    if all(c.score is None for c in given):
+        return []
+    calibrated = any(c.probability is not None for c in given)
+    only_greedy = all(c.temperature == 0 for c in given)
+    return [
+        ScoredCandidate(
+            row.policy,
+            row.problem_id,
+            row.index,
+            1,
+            -inf if c.score is None else c.score,
+            c.probability if c.probability is not None else 0.0 if calibrated else nan,
+        )
+        for row, c in zip(rows, given, strict=True)
+        if c.temperature != 0 or only_greedy
+    ]
 
 
 def measure_generator(
@@ -139,7 +154,10 @@ def measure_generator(
     config: Recipe,
     ranker: "RewardRanker | None",
 ) -> dict[str, Any]:
-    """A generator's candidates, as in a run's last stage; writes `out` likewise, and returns its metrics."""
+    """A generator's candidates, as in a run's last stage; writes `out` likewise, and returns its metrics.
+
+    They are a run's, with what `measure_existing` returns under "selection".
+    """
     from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates
 
     settings = config.evaluation
@@ -184,21 +202,24 @@ def measure_generator(
     ]
     judged = judge_candidates(problems, executed, config.execution, runs="visible")
     selection = compare_selectors(problems, judged, resamples=settings.bootstrap, seed=config.seed)
-    _write(out, candidates, scores, selection, metrics)
+    metrics["selection"] = selection.summary
+    _write(out, problems, candidates, scores, selection, metrics)
     return metrics
 
 
 def _write(
     out: Path,
+    problems: Sequence[Problem],
     candidates: Sequence[EvaluatedCandidate],
-    scores: Sequence[ScoredCandidate] | None,
+    scores: Sequence[ScoredCandidate],
     selection: Selection,
     metrics: Mapping[str, Any],
 ) -> None:
     table = language_table(selection.summary)
     with atomic_directory(out) as folder:
+        write_table(folder / "problems.parquet", Problem, problems)
         write_table(folder / "candidates.parquet", EvaluatedCandidate, candidates)
-        if scores is not None:
+        if scores:
             write_table(folder / "scores.parquet", ScoredCandidate, scores)
         write_table(folder / "outcomes.parquet", Outcome, selection.outcomes)
         write_json(folder / "metrics.json", metrics)
@@ -206,7 +227,7 @@ def _write(
         write_text(folder / "table.tex", table.latex())
 
 
-def _scored(given: Existing, ranker: Ranker) -> list[ExistingCandidate]:
+def scored(given: Existing, ranker: Ranker) -> list[ExistingCandidate]:
     """The candidates with what the ranker says of them; identical ones are scored once."""
     known = {p.id: p for p in given.problems}
     inputs = [

@@ -8,6 +8,7 @@ from typing import Any
 from rewardranker.errors import UserError
 from rewardranker.evaluation import metrics
 from rewardranker.evaluation.selection import Outcome
+from rewardranker.problems.problem import task_of
 from rewardranker.tables import read_table
 
 
@@ -35,7 +36,7 @@ class Comparison:
     ci95: tuple[float, float]
     """Paired bootstrap over tasks; one task in several languages is drawn as one."""
     p_value: float
-    """McNemar's exact test on the flips."""
+    """McNemar's exact test on the flips; one task in several languages counts once."""
     only_a: list[Flip]
     """Problems that a solves more often than not and b doesn't, the largest difference first."""
     only_b: list[Flip]
@@ -69,8 +70,7 @@ def compare_outcomes(
 ) -> Comparison:
     """Compare two systems on the same problems; every problem counts alike.
 
-    A problem is solved by a system whose choice is right more often than not: selectors that can't tell
-    candidates apart, and `sample`, have shares between 0 and 1.
+    `metrics.flips` says when a system solves a problem.
 
     Raises:
         UserError: the problems differ; the message names some.
@@ -83,13 +83,19 @@ def compare_outcomes(
             )
     ids = list(a)
     pairs = [(a[i].value, b[i].value) for i in ids]
-    weights = metrics.clustered_weights([i.removeprefix(f"{a[i].language}/") for i in ids], resamples, seed=0)
-    weights = weights / weights.sum(1, keepdims=True)
-    paired = metrics.paired_difference([x for x, _ in pairs], [y for _, y in pairs], weights)
-    flips = [Flip(i, *pair) for i, pair in zip(ids, pairs, strict=True)]
-    flips.sort(key=lambda f: -abs(f.a - f.b))
-    only_a = [f for f in flips if f.a > 0.5 >= f.b]
-    only_b = [f for f in flips if f.b > 0.5 >= f.a]
+    tasks = [task_of(i, a[i].language) for i in ids]
+    values_a, values_b = [x for x, _ in pairs], [y for _, y in pairs]
+    paired = metrics.paired_difference(
+        values_a, values_b, metrics.clustered_weights(tasks, resamples, seed=0)
+    )
+    flipped = metrics.flips(values_a, values_b)
+    only_a, only_b = (
+        sorted(
+            (Flip(i, *pair) for i, pair, f in zip(ids, pairs, flipped, strict=True) if f == side),
+            key=lambda f: -abs(f.a - f.b),
+        )
+        for side in (1, -1)
+    )
     return Comparison(
         selector_a=next(iter(a.values())).selector,
         selector_b=next(iter(b.values())).selector,
@@ -98,7 +104,7 @@ def compare_outcomes(
         b=sum(y for _, y in pairs) / len(pairs),
         difference=paired.difference,
         ci95=paired.ci95,
-        p_value=metrics.mcnemar(len(only_a), len(only_b)),
+        p_value=metrics.mcnemar_of_tasks(flipped, tasks),
         only_a=only_a,
         only_b=only_b,
     )

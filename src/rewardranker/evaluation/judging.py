@@ -36,6 +36,8 @@ class JudgedCandidate:
     """Whether it passes the visible tests; None: there are none, or they were not run."""
     behaviour: str = ""
     """What it returned on the visible inputs; empty: not known, or it raised on all."""
+    failed_test: int | None = None
+    """As of `EvaluatedCandidate`."""
 
     @property
     def passed(self) -> bool:
@@ -122,6 +124,7 @@ def _judged(
         executed=verdict is not None,
         visible=None if visible is None else visible.passed,
         behaviour=probe.stdout if probe is not None and probe.passed else "",
+        failed_test=verdict.failed_test if verdict else None,
     )
 
 
@@ -142,6 +145,8 @@ def evaluated(candidates: Sequence[JudgedCandidate], default_policy: str) -> lis
             reason=c.reason,
             stderr=c.stderr,
             behaviour=c.behaviour,
+            whole=c.given.whole,
+            failed_test=c.failed_test,
         )
         for c in candidates
     ]

@@ -262,12 +262,15 @@ def bootstrap_weights(problems: int, resamples: int, seed: int) -> Floats:
 def clustered_weights(clusters: Sequence[object], resamples: int, seed: int) -> Floats:
     """`bootstrap_weights` [resamples, P] where problems of one cluster are drawn together or not at all.
 
-    One task in several languages is several problems whose outcomes go together. Rows don't sum to 1 where
-    clusters differ in size: divide by their sum.
+    One task in several languages is several problems whose outcomes go together
+    (`rewardranker.problems.problem.task_of`): the task is the unit then. Without such it is the problem.
     """
     index = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
     drawn = bootstrap_weights(len(index), resamples, seed)
+    if len(index) == len(clusters):
+        return drawn
     weights: Floats = drawn[:, [index[cluster] for cluster in clusters]]
+    weights /= weights.sum(1, keepdims=True)
     return weights
 
 
@@ -289,7 +292,7 @@ class PairedDifference:
 
     difference: float
     standard_error: float
-    """Of the mean over problems; NaN for a single problem."""
+    """Of the mean, over the resamples."""
     ci95: tuple[float, float]
     better: int
     """Problems on which a does better."""
@@ -303,13 +306,32 @@ def paired_difference(a: ArrayLike, b: ArrayLike, weights: Floats) -> PairedDiff
 
     Args:
         a, b: [P] one value a problem, the same problems in the same order.
-        weights: `bootstrap_weights` for P problems.
+        weights: `bootstrap_weights` or `clustered_weights` for P problems.
     """
     d = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    error = float(d.std(ddof=1)) / math.sqrt(len(d)) if len(d) > 1 else math.nan
+    error = float((weights @ d).std())
     # Two ways to one value may differ in the last bits; that is neither better nor worse.
     better, worse = int((d > 1e-9).sum()), int((d < -1e-9).sum())
     return PairedDifference(float(d.mean()), error, interval(d, weights), better, worse, len(d))
+
+
+def flips(a: ArrayLike, b: ArrayLike) -> NDArray[np.int64]:
+    """Which system alone solves each problem [P]: 1 the first, -1 the second, 0 both or neither.
+
+    A system solves a problem when its choice is right more often than not: selectors that can't tell
+    candidates apart, and samples, have shares between 0 and 1.
+    """
+    return (np.asarray(a) > 0.5).astype(np.int64) - (np.asarray(b) > 0.5)
+
+
+def mcnemar_of_tasks(flipped: NDArray[np.int64], tasks: Sequence[object]) -> float:
+    """`mcnemar` of `flips`; problems of one task are no independent evidence, so a task counts once.
+
+    It falls to the system that alone solves more of its problems, or to neither.
+    """
+    _, index = np.unique(np.array(list(tasks), dtype=str), return_inverse=True)
+    total = np.bincount(index, flipped)
+    return mcnemar(int((total > 0).sum()), int((total < 0).sum()))
 
 
 def mcnemar(better: int, worse: int) -> float:

@@ -94,6 +94,7 @@ def evaluated_candidates(
             reason=verdict.reason,
             stderr=verdict.stderr,
             behaviour=printed[i] if i < len(printed) else "",
+            failed_test=verdict.failed_test,
         )
         for i, ((temperature, c), verdict) in enumerate(zip(drawn, found[: len(drawn)], strict=True))
     ]

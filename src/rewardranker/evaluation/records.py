@@ -35,6 +35,10 @@ class EvaluatedCandidate:
     stderr: str
     behaviour: str
     """What the problem's output probe printed; empty when there is none."""
+    whole: bool = False
+    """`text` stands for the problem's prompt too."""
+    failed_test: int | None = None
+    """The first test that it failed, from 0, where tests are judged from outside."""
 
     @property
     def passed(self) -> bool:
@@ -62,9 +66,9 @@ class ScoredCandidate:
     ranker: int
     """Iteration of the ranker, from 1."""
     raw: float
-    """Comparable among candidates of one problem only."""
+    """Comparable among candidates of one problem only; -inf: the ranker could not read it."""
     probability: float
-    """Calibrated chance that the candidate is correct."""
+    """Calibrated chance that the candidate is correct; NaN: the ranker is not calibrated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,7 @@ def compare_selectors(
     """Measure every selector that the candidates allow.
 
     Problems count alike within a language and languages alike in the average ("avg"). Intervals are 95 %
-    bootstrap intervals over tasks: one task in several languages, by the ids `<language>/<name>`, is drawn
-    as one.
+    bootstrap intervals over tasks: one task in several languages (`Problem.task`) is drawn as one.
 
     Args:
         problems: each with at least one candidate.
@@ -127,7 +126,7 @@ def compare_selectors(
     if not rows or not all(rows):
         raise ValueError("every problem needs a candidate, and there must be a problem")
     languages = list(dict.fromkeys(p.language for p in problems))
-    weights = metrics.clustered_weights([_task(p) for p in problems], resamples, seed)
+    weights = metrics.clustered_weights([p.task for p in problems], resamples, seed)
     parts = {
         language: np.array([p.language == language for p in problems], dtype=bool) for language in languages
     }
@@ -212,11 +211,6 @@ def compare_selectors(
         for i, (p, row) in enumerate(zip(problems, rows, strict=True))
     ]
     return Selection(summary, outcomes)
-
-
-def _task(problem: Problem) -> str:
-    """What the problems of one task in several languages have in common."""
-    return problem.id.removeprefix(f"{problem.language}/")
 
 
 def _split(

@@ -200,7 +200,8 @@ def summarise(
         policies: in the order they are to be reported.
         variant: what mining added (recipe), given on rows that come after mining.
         align: how policies were aligned (recipe), given on rows of aligned policies.
-        bootstrap: resamples of the problems for the 95 % intervals.
+        bootstrap: resamples of the problems for the 95 % intervals; one task in several languages is drawn
+            as one.
         seed: of the resamples, and of `selectors.majority`.
 
     Returns:
@@ -249,7 +250,8 @@ def summarise(
     if len(parts) > 1:
         parts["all"] = everywhere
     weights = {
-        language: metrics.bootstrap_weights(len(part), bootstrap, seed) for language, part in parts.items()
+        language: metrics.clustered_weights([problems[i].task for i in part], bootstrap, seed)
+        for language, part in parts.items()
     }
     all_weights = weights[languages[0] if len(languages) == 1 else "all"]
 

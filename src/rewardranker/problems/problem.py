@@ -49,6 +49,11 @@ class Problem:
         """Whether anything judges its programs."""
         return bool(self.tests or self.tests_beside)
 
+    @property
+    def task(self) -> str:
+        """See `task_of`."""
+        return task_of(self.id, self.language)
+
     def by_visible_tests(self) -> "Problem":
         """The same problem, judged by its visible tests."""
         return replace(self, tests=self.visible_tests, tests_beside=self.visible_tests_beside)
@@ -65,3 +70,15 @@ class Problem:
         """`completion` up to the earliest stop token (MultiPL-E's rule: searched in the completion only)."""
         cuts = [i for token in self.stop_tokens if (i := completion.find(token)) >= 0]
         return completion[: min(cuts)] if cuts else completion
+
+
+def task_of(problem_id: str, language: str) -> str:
+    """What the problems of one task in several languages share: the id without the language at its ends.
+
+    Their outcomes go together, so intervals draw them together (`rewardranker.evaluation.metrics`).
+
+    Example:
+        >>> task_of("cpp/HumanEval_0", "cpp"), task_of("micro/test/7/cpp", "cpp")
+        ('HumanEval_0', 'micro/test/7')
+    """
+    return problem_id.removeprefix(f"{language}/").removesuffix(f"/{language}")

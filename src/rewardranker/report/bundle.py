@@ -7,17 +7,22 @@ prompts, messages, names) is only ever a value, as a string, with control charac
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.files import atomic_directory
+from rewardranker.problems import plain_data
 from rewardranker.problems.problem import Problem
+from rewardranker.problems.row_tests import read_row_tests
+from rewardranker.problems.tests import CallTests, StdinTests, calls_of_asserts
 from rewardranker.report.attempts import Attempts, RunAttempts
 from rewardranker.report.comparison import Comparison, comparison_data
 
@@ -25,6 +30,8 @@ CHUNK_BYTES = 250_000
 """A chunk is closed when it holds as much: it is read in a moment, and holds dozens of usual problems."""
 TITLE_CHARACTERS = 160
 """Of a prompt, shown in the list of problems."""
+SHOWN_TESTS, SHOWN_TEST_CHARACTERS = 100, 2000
+"""Of tests that stand beside programs, which may be megabytes."""
 
 _ASCII_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -115,6 +122,10 @@ def _index(
     problems: Sequence[Problem], policies: Sequence[ShownPolicy], chunk_of: Sequence[int]
 ) -> dict[str, Any]:
     """What the list shows, filters and sorts by: columns, a value a problem; and the policy to begin with."""
+
+    def by(policy: ShownPolicy) -> str:
+        return ", ".join(dict.fromkeys(a.order(a.newest) for a in policy.attempts.values()))
+
     own = [i for i, policy in enumerate(policies) if not policy.other]
     ranked = [i for i in own if any(a.scores for a in policies[i].attempts.values())]
     return {
@@ -126,7 +137,7 @@ def _index(
         "policies": [
             {
                 "name": visible(policy.label),
-                "ranker": max((a.newest or 0 for a in policy.attempts.values()), default=0) or None,
+                "by": by(policy),
                 **_columns([policy.attempts.get(p.id) for p in problems]),
             }
             for policy in policies
@@ -145,8 +156,8 @@ def _columns(attempts: Sequence[Attempts | None]) -> dict[str, list[Any]]:
         "passed": column(lambda a: sum(c.passed for c in a.sampled)),
         "n": column(lambda a: len(a.sampled)),
         "picked": column(lambda a: int(a.picked(a.newest).passed)),
-        "likeliest": column(lambda a: int(a.picked(None).passed)),
-        "first": column(lambda a: int(a.picked(1 if 1 in a.scores else a.newest).passed)),
+        "likeliest": column(lambda a: int(a.picked(None).passed) if a.likelihood else None),
+        "first": column(lambda a: int(a.picked(1).passed) if 1 in a.scores and a.newest != 1 else None),
     }
 
 
@@ -164,7 +175,7 @@ def _chunks(
         entry = {
             "problem": number,
             "prompt": visible(problem.prompt),
-            "tests": visible(problem.tests),
+            "tests": visible(shown_tests(problem)),
             "reference": None if problem.reference is None else visible(problem.reference),
             "policies": shown,
         }
@@ -191,9 +202,9 @@ def _shown(problem: Problem, attempts: Attempts | None) -> dict[str, Any] | None
             programs[candidate.text]["count"] += 1
             continue
         programs[candidate.text] = _program(problem, candidate) | {
-            "score": None if newest is None else round(attempts.scores[newest][i].raw, 4),
-            "probability": None if newest is None else round(attempts.scores[newest][i].probability, 4),
-            "first": round(attempts.scores[1][i].raw, 4) if has_first else None,
+            "score": None if newest is None else _finite(attempts.scores[newest][i].raw),
+            "probability": None if newest is None else _finite(attempts.scores[newest][i].probability),
+            "first": _finite(attempts.scores[1][i].raw) if has_first else None,
         }
     greedy = None if attempts.greedy is None else _program(problem, attempts.greedy)
     return {"programs": list(programs.values()), "greedy": greedy}
@@ -207,23 +218,67 @@ def _program(problem: Problem, candidate: EvaluatedCandidate) -> dict[str, Any]:
         "reason": visible(candidate.reason),
         "stderr": visible(candidate.stderr),
         "failing": failing_test(problem, candidate),
-        "logprob": round(candidate.mean_logprob, 4),
-        "tokens": candidate.n_tokens,
+        "logprob": _finite(candidate.mean_logprob),
+        "tokens": candidate.n_tokens or None,
     }
+
+
+def _finite(x: float) -> float | None:
+    """A number of JSON; None for NaN (not known) and infinity (a candidate that a ranker can't read)."""
+    return round(x, 4) if math.isfinite(x) else None
+
+
+def shown_tests(problem: Problem) -> str:
+    """The tests of a problem as readers see them; those beside programs as calls, or as input and output."""
+    if not problem.tests_beside:
+        return problem.tests
+    tests = _outside(problem)
+    shown = [_test(tests, i) for i in range(min(len(tests), SHOWN_TESTS))]
+    rest = len(tests) - len(shown)
+    return "\n".join([*shown, *([f"... and {rest:,} more tests"] if rest else [])])
+
+
+def _outside(problem: Problem) -> CallTests | StdinTests:
+    """The tests of a problem that is judged from outside."""
+    if problem.tests_beside:
+        return _beside(problem.tests_beside)
+    return calls_of_asserts(problem.tests, problem.entry_point)
+
+
+@lru_cache(maxsize=4)  # of one problem for all that fail, and some of these tests take megabytes
+def _beside(tests: str) -> CallTests | StdinTests:
+    found = read_row_tests(json.loads(tests)).tests
+    assert found is not None  # `Problem.tests_beside` has tests
+    return found
+
+
+def _test(tests: CallTests | StdinTests, i: int) -> str:
+    if isinstance(tests, StdinTests):
+        return f"--- input {i + 1}\n{_cut(tests.inputs[i])}\n--- output {i + 1}\n{_cut(tests.outputs[i])}"
+    arguments, result = plain_data.decode(tests.arguments[i]), plain_data.decode(tests.results[i])
+    return _cut(f"{tests.entry_point}({', '.join(map(repr, arguments))}) == {result!r}")
+
+
+def _cut(text: str) -> str:
+    left_out = len(text) - SHOWN_TEST_CHARACTERS
+    return text.rstrip("\n") if left_out <= 0 else f"{text[:-left_out]} ... and {left_out:,} more characters"
 
 
 _LINE_NUMBER = re.compile(r"(?:\bline |:)(\d{1,7})\b")
 
 
 def failing_test(problem: Problem, candidate: EvaluatedCandidate) -> str | None:
-    """The line of the problem's tests that stderr points to; None when it points to none.
+    """The first test that failed, where it was judged from outside; else the line that stderr points to.
 
-    A program is prompt, completion and tests one after the other; interpreters name the line at which it
-    ended. What stderr says is the candidate's to write, so this is a hint for readers and no verdict.
+    None when it points to none. A program is prompt, completion and tests one after the other; interpreters
+    name the line at which it ended. What stderr says is the candidate's to write, so this is a hint for
+    readers and no verdict.
     """
+    if candidate.failed_test is not None:
+        return visible(_test(_outside(problem), candidate.failed_test))
     if candidate.passed or not candidate.stderr:
         return None
-    before = f"{problem.prompt}{candidate.text}\n".count("\n")
+    before = f"{'' if candidate.whole else problem.prompt}{candidate.text}\n".count("\n")
     tests = problem.tests.split("\n")
     for number in _LINE_NUMBER.findall(candidate.stderr):
         inside = int(number) - before - 1

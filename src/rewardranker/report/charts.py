@@ -95,8 +95,10 @@ def line_chart(
         _add(svg, "line", "grid", x1=x1, y1=y1, x2=x2, y2=y1)
         _text(svg, shown(y), x1 - 6, y1 + 4, "end")
     whole = not diagonal and all(x == int(x) for x in xs)  # counts of something, which has no halves
-    for x in sorted({*ticks(x_low, x_high), *([min(xs)] if whole else [])}):
-        if not whole or x == int(x):
+    first = min(xs)
+    for x in sorted({*ticks(x_low, x_high), *([first] if whole else [])}):
+        clear = x == first or x - first > 0.06 * (x_high - x_low)  # of the first count's number
+        if not whole or (x == int(x) and clear):
             x1, y1 = at(x, y_low)
             _add(svg, "line", "tick", x1=x1, y1=y1, x2=x1, y2=y1 + 4)
             _text(svg, number(x), x1, y1 + 17, "middle")

@@ -1,4 +1,4 @@
-"""Two runs on the same problems: differences with paired intervals, and the problems that flipped."""
+"""Two runs on the same problems: paired intervals, McNemar's test, and the problems that flipped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,19 @@ _SEED = 0
 
 
 @dataclass(frozen=True, slots=True)
+class Pair:
+    """A system of A and one of B."""
+
+    difference: PairedDifference
+    """A minus B."""
+    only_a: int
+    """Problems that only A solves (`metrics.flips`)."""
+    only_b: int
+    p_value: float
+    """McNemar's, as `rewardranker compare` tells it (`metrics.mcnemar_of_tasks`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """A run A and a run B, every system of one against every system of the other."""
 
@@ -30,8 +43,8 @@ class Comparison:
     systems_a: Mapping[str, Floats]
     """Name -> [P] share of the common problems' answers that is correct, for example of "sft greedy"."""
     systems_b: Mapping[str, Floats]
-    pairs: Mapping[tuple[str, str], PairedDifference]
-    """Of every (system of A, system of B): A minus B."""
+    pairs: Mapping[tuple[str, str], Pair]
+    """Of every (system of A, system of B)."""
 
 
 def compare(name_a: str, a: RunAttempts, name_b: str, b: RunAttempts) -> Comparison:
@@ -51,8 +64,19 @@ def compare(name_a: str, a: RunAttempts, name_b: str, b: RunAttempts) -> Compari
     for name, systems in ((name_a, systems_a), (name_b, systems_b)):
         if not systems:
             raise UserError(f"{name}: no policy has candidates of all {len(common)} common problems")
-    weights = metrics.bootstrap_weights(len(common), RESAMPLES, _SEED)
     kept = set(common)
+    tasks = [p.task for p in a.problems if p.id in kept]
+    weights = metrics.clustered_weights(tasks, RESAMPLES, _SEED)
+
+    def pair(x: Floats, y: Floats) -> Pair:
+        flipped = metrics.flips(x, y)
+        return Pair(
+            metrics.paired_difference(x, y, weights),
+            int((flipped > 0).sum()),
+            int((flipped < 0).sum()),
+            metrics.mcnemar_of_tasks(flipped, tasks),
+        )
+
     return Comparison(
         name_a,
         name_b,
@@ -64,16 +88,17 @@ def compare(name_a: str, a: RunAttempts, name_b: str, b: RunAttempts) -> Compari
         len(a.problems) + len(b.problems) - 2 * len(common),
         systems_a,
         systems_b,
-        {
-            (x, y): metrics.paired_difference(systems_a[x], systems_b[y], weights)
-            for x in systems_a
-            for y in systems_b
-        },
+        {(x, y): pair(systems_a[x], systems_b[y]) for x in systems_a for y in systems_b},
     )
 
 
 def _systems(run: RunAttempts, problems: Sequence[str]) -> dict[str, Floats]:
-    """Every policy under every selector that all `problems` have, named as by `table.system_name`."""
+    """Every policy under every selector that all `problems` have, named as by `table.system_name`.
+
+    Of an evaluation its selectors, as `rewardranker compare` has them.
+    """
+    if run.outcomes:
+        return {name: np.array([of[i] for i in problems]) for name, of in run.outcomes.items()}
     found: dict[str, Floats] = {}
     for policy, by_problem in run.policies.items():
         if any(i not in by_problem for i in problems):
@@ -104,7 +129,8 @@ def _selected(attempts: Sequence[Attempts], ranker: int | None) -> Floats:
 
 
 def comparison_data(comparison: Comparison, numbers: Mapping[str, int]) -> dict[str, Any]:
-    """What the page chooses from: systems with their values, and each pair's difference in percentage points.
+    """What the page chooses from: systems with their values, and each pair's difference in percentage points,
+    its interval, flips and p-value.
 
     It starts with the newest ranker over the last policy of both runs.
 
@@ -118,12 +144,12 @@ def comparison_data(comparison: Comparison, numbers: Mapping[str, int]) -> dict[
             {"name": name, "values": [round(float(v), 4) for v in values]} for name, values in found.items()
         ]
 
-    def row(d: PairedDifference) -> list[float]:
-        shares = (d.difference, *d.ci95)
-        return [*(round(100 * x, 4) for x in shares), d.better, d.worse]
+    def row(pair: Pair) -> list[float]:
+        shares = (pair.difference.difference, *pair.difference.ci95)
+        return [*(round(100 * x, 4) for x in shares), pair.only_a, pair.only_b, float(f"{pair.p_value:.3g}")]
 
     def start(found: Mapping[str, Floats]) -> int:
-        ranked = [i for i, name in enumerate(found) if " with ranker " in name]
+        ranked = [i for i, name in enumerate(found) if " with ranker " in name or name == "ranker"]
         return ranked[-1] if ranked else 0
 
     return {

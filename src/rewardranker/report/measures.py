@@ -1,6 +1,7 @@
 """What the viewer's plots show beyond metrics.json: with intervals, from the candidates themselves.
 
-Every interval is a 95 % bootstrap over problems, for one problem's candidates are not independent.
+Every interval is a 95 % bootstrap over problems, for one problem's candidates are not independent; one task
+in several languages is drawn as one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 
 from rewardranker.evaluation import metrics
 from rewardranker.evaluation.metrics import Floats
+from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.report.attempts import Attempts
 
 RESAMPLES = 1000
@@ -25,9 +27,9 @@ class Estimate:
     high: float
 
 
-def _ratios(parts: Floats, wholes: Floats) -> list[Estimate | None]:
+def _ratios(attempts: Sequence[Attempts], parts: Floats, wholes: Floats) -> list[Estimate | None]:
     """sum(parts) / sum(wholes) of each of B columns [P, B] with its interval; None where the whole is 0."""
-    weights = metrics.bootstrap_weights(len(parts), RESAMPLES, _SEED)
+    weights = metrics.clustered_weights([a.task for a in attempts], RESAMPLES, _SEED)
     with np.errstate(invalid="ignore", divide="ignore"):
         resampled = (weights @ parts) / (weights @ wholes)
         value = parts.sum(0) / wholes.sum(0)
@@ -58,7 +60,7 @@ def gap_closed(attempts: Sequence[Attempts], ranker: int) -> Estimate | None:
         chance = correct.mean()
         parts.append([correct[scores == scores.max()].mean() - chance])  # equal scores are a uniform draw
         wholes.append([correct.max() - chance])
-    return _ratios(np.array(parts), np.array(wholes))[0]
+    return _ratios(attempts, np.array(parts), np.array(wholes))[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def reliability(attempts: Sequence[Attempts], ranker: int, bins: int = 10) -> li
         np.add.at(stated[row], index, p)
     return [
         Reliability(float(stated[:, b].sum() / counts[:, b].sum()), share, int(counts[:, b].sum()))
-        for b, share in enumerate(_ratios(right, counts))
+        for b, share in enumerate(_ratios(attempts, right, counts))
         if share is not None
     ]
 
@@ -93,17 +95,22 @@ def stated_and_true(attempts: Sequence[Attempts], ranker: int) -> tuple[Estimate
     counts = np.array([[float(len(a.sampled))] for a in attempts])
     stated = np.array([[sum(s.probability for s in a.scores[ranker])] for a in attempts])
     right = np.array([[_correct(a).sum()] for a in attempts])
-    (said,), (true,) = _ratios(stated, counts), _ratios(right, counts)
+    (said,), (true,) = _ratios(attempts, stated, counts), _ratios(attempts, right, counts)
     assert said is not None and true is not None  # there is a candidate in every problem
     return said, true
+
+
+def length(candidate: EvaluatedCandidate) -> int:
+    """Tokens; of a candidate whose tokens nobody counted, characters."""
+    return candidate.n_tokens or len(candidate.text)
 
 
 @dataclass(frozen=True, slots=True)
 class ByLength:
     """Candidates of about the same length, beside the others of their problem."""
 
-    tokens: float
-    """Mean tokens more than the problem's mean."""
+    length: float
+    """Mean length more than the problem's mean."""
     score: Estimate
     """Mean score above the problem's mean."""
     count: int
@@ -117,27 +124,29 @@ def score_by_length(
     Comparing right with right and wrong with wrong programs leaves out that wrong ones may be longer: what
     remains is what the ranker pays for length itself. Bins hold about as many candidates each.
     """
-    lengths, scores = [], []
+    lengths, scores, compared = [], [], []
     for a in attempts:
-        chosen = [i for i, c in enumerate(a.sampled) if c.passed == passed]
+        raw = np.array(a.values(ranker))
+        chosen = [i for i, c in enumerate(a.sampled) if c.passed == passed and np.isfinite(raw[i])]
         if len(chosen) > 1:
-            n = np.array([float(a.sampled[i].n_tokens) for i in chosen])
-            s = np.array(a.values(ranker))[chosen]
+            n = np.array([float(length(a.sampled[i])) for i in chosen])
+            s = raw[chosen]
             lengths.append(n - n.mean())
             scores.append(s - s.mean())
+            compared.append(a)
     if not lengths:
         return []
     pooled = np.concatenate(lengths)
     edges = np.unique(np.quantile(pooled, np.linspace(0, 1, bins + 1)))[1:-1]
-    counts, total, tokens = (np.zeros((len(lengths), len(edges) + 1)) for _ in range(3))
+    counts, total, longer = (np.zeros((len(lengths), len(edges) + 1)) for _ in range(3))
     for row, (n, s) in enumerate(zip(lengths, scores, strict=True)):
         index = np.searchsorted(edges, n, side="left")
         np.add.at(counts[row], index, 1.0)
         np.add.at(total[row], index, s)
-        np.add.at(tokens[row], index, n)
+        np.add.at(longer[row], index, n)
     return [
-        ByLength(float(tokens[:, b].sum() / counts[:, b].sum()), score, int(counts[:, b].sum()))
-        for b, score in enumerate(_ratios(total, counts))
+        ByLength(float(longer[:, b].sum() / counts[:, b].sum()), score, int(counts[:, b].sum()))
+        for b, score in enumerate(_ratios(compared, total, counts))
         if score is not None
     ]
 

@@ -148,7 +148,7 @@ def calibration_charts(run: RunAttempts | None) -> list[Markup]:
     drawn = []
     for policy, attempts in run.policies.items() if run else ():
         series = []
-        for ranker in _rankers(attempts.values()):
+        for ranker in _rankers(a for a in attempts.values() if all(map(a.calibrated, a.scores))):
             bins = measures.reliability(measures.ranked(attempts, ranker), ranker)
             notes = [f"{b.count:,} candidates" for b in bins]
             series.append(
@@ -175,17 +175,18 @@ def calibration_charts(run: RunAttempts | None) -> list[Markup]:
 
 def length_chart(attempts: Mapping[str, Attempts], ranker: int) -> Markup:
     """What the ranker pays for length: score against length among programs of one problem and verdict."""
+    tokens = any(c.n_tokens for a in attempts.values() for c in a.sampled)
     series = []
     for passed, name, style in ((True, "programs that pass", "good"), (False, "programs that fail", "bad")):
         bins = measures.score_by_length(measures.ranked(attempts, ranker), ranker, passed=passed)
         if bins:
             notes = [f"{b.count:,} candidates" for b in bins]
-            series.append(_estimates(name, [b.tokens for b in bins], [b.score for b in bins], style, notes))
+            series.append(_estimates(name, [b.length for b in bins], [b.score for b in bins], style, notes))
     return (
         line_chart(
             f"Score of ranker {ranker} against length",
             series,
-            x_label="tokens, less the mean",
+            x_label=f"{'tokens' if tokens else 'characters'}, less the mean",
             y_label="raw score, less the mean",
         )
         if series

@@ -89,12 +89,14 @@
     all: ["all problems", () => true],
     "wrong-solvable": ["ranker wrong but solvable", (p, i) => !p.picked[i] && p.passed[i] > 0],
     differ: ["models differ", (p, i, index) => new Set(verdicts(index, i)).size > 1],
-    gain: ["ranker right, log-probability wrong", (p, i) => p.picked[i] && !p.likeliest[i]],
+    gain: ["ranker right, log-probability wrong", (p, i) => p.picked[i] && p.likeliest[i] === 0],
     loss: ["log-probability right, ranker wrong", (p, i) => p.likeliest[i] && !p.picked[i]],
-    newer: ["newest ranker right, ranker 1 wrong", (p, i) => p.picked[i] && !p.first[i]],
+    newer: ["newest ranker right, ranker 1 wrong", (p, i) => p.picked[i] && p.first[i] === 0],
     none: ["no candidate passes", (p, i) => p.passed[i] === 0],
     right: ["the pick is right", (p, i) => p.picked[i]],
   };
+  /** Filters that need what not every run knows, and the column that has it. */
+  const NEEDS = { gain: "likeliest", loss: "likeliest", newer: "first" };
   const rate = (p, i) => p.passed[i] / p.n[i];
   const SORTS = {
     run: ["order of the run", () => 0],
@@ -149,7 +151,7 @@
     fillControls(index);
     $("count").textContent =
       `${numbers.length.toLocaleString("en")} of ${index.id.length.toLocaleString("en")} problems`;
-    $("pick-column").textContent = policy.ranker ? `best of n, ranker ${policy.ranker}` : "best of n, log-prob";
+    $("pick-column").textContent = `best of n, ${policy.by}`;
     listed = { ...now, shown: 0 };
     $("problem-rows").replaceChildren();
     moreRows();
@@ -158,7 +160,9 @@
   function fillControls(index) {
     const options = (entries) => entries.map(([value, text]) => el("option", { value }, text));
     if (!$("filter").length) {
-      $("filter").append(...options(Object.entries(FILTERS).map(([key, [text]]) => [key, text])));
+      const known = (column) => !column || index.policies.some((p) => p[column].some((x) => x !== null));
+      const filters = Object.entries(FILTERS).filter(([key]) => known(NEEDS[key]));
+      $("filter").append(...options(filters.map(([key, [text]]) => [key, text])));
       $("sort").append(...options(Object.entries(SORTS).map(([key, [text]]) => [key, text])));
       $("policy").append(...options(index.policies.map((p, i) => [i, p.name])));
     }
@@ -210,7 +214,7 @@
       code(problem.prompt, "wrapped"),
       el("p", { className: "bar" }, "Samples of ", choose),
       ...(attempts ? programsOf(attempts, policy) : [el("p", { className: "missing" }, "It has not tried this problem.")]),
-      folded("Tests", problem.tests),
+      folded(problem.tests ? "Tests" : "No tests: verdicts are the labels of the file", problem.tests),
       ...(problem.reference === null ? [] : [folded("Reference", problem.reference)]),
     );
     window.scrollTo(0, 0);
@@ -221,10 +225,9 @@
     const passing = programs.find((p) => p.verdict === "passed");
     const n = programs.reduce((sum, p) => sum + p.count, 0);
     const right = programs.reduce((sum, p) => sum + (p.verdict === "passed" ? p.count : 0), 0);
-    const by = policy.ranker ? `by ranker ${policy.ranker}'s score` : "by mean log-probability";
     const parts = [
-      el("p", { className: "quiet" }, `${right} of ${n} candidates pass; ${programs.length} different programs, ${by}, ` +
-        "best first. Scores compare within a problem only."),
+      el("p", { className: "quiet" }, `${right} of ${n} candidates pass; ${programs.length} different ${programs.length === 1 ? "program" : "programs"}, by ${policy.by}, ` +
+        `best first.${policy.by.startsWith("ranker") ? " Scores compare within a problem only." : ""}`),
     ];
     if (passing && passing !== top) {
       parts.push(
@@ -244,15 +247,15 @@
       p.score === null || p.score === undefined ? null : `score ${number(p.score)}`,
       p.probability === null || p.probability === undefined ? null : `probability ${number(p.probability)}`,
       p.first === null || p.first === undefined ? null : `ranker 1: ${number(p.first)}`,
-      `log-prob ${number(p.logprob)} a token`,
-      `${p.tokens} tokens`,
+      p.logprob === null ? null : `log-prob ${number(p.logprob)} a token`,
+      p.tokens === null ? null : `${p.tokens} tokens`,
     ].filter(Boolean);
     const verdict = el("strong", { className: p.verdict === "passed" ? "good" : "bad" }, p.verdict.replaceAll("_", " "));
     return el(
       "article",
       { className: `program ${p.verdict === "passed" ? "passed" : ""}`, tabIndex: -1 },
       el("p", {}, place ? `${place} ` : null, verdict, p.reason ? ` ${clipped(p.reason)}` : null,
-        el("span", { className: "quiet" }, ` · ${facts.join(" · ")}`)),
+        facts.length ? el("span", { className: "quiet" }, ` · ${facts.join(" · ")}`) : null),
       p.failing ? el("p", { className: "failing" }, "Failing test: ", el("code", {}, clipped(p.failing))) : null,
       code(p.text),
       p.stderr ? folded("stderr", p.stderr) : null,
@@ -347,16 +350,18 @@
       select.value = both[side][state[side]] ? state[side] : both.start[place];
     }
     const [a, b] = [both.a[$("system-a").value], both.b[$("system-b").value]];
-    const [difference, low, high, better, worse] = both.pairs[$("system-a").value][$("system-b").value];
+    const [difference, low, high, onlyA, onlyB, p] = both.pairs[$("system-a").value][$("system-b").value];
     const points = (x) => (Math.abs(x) < 0.05 ? "0.0" : `${x < 0 ? "−" : "+"}${Math.abs(x).toFixed(1)}`);
     $("difference").textContent =
       `A − B: ${points(difference)} points (95 % interval ${points(low)} to ${points(high)}); ` +
-      `A is better on ${better.toLocaleString("en")} problems, B on ${worse.toLocaleString("en")}.`;
+      `only A solves ${onlyA.toLocaleString("en")} problems, only B ${onlyB.toLocaleString("en")}; ` +
+      `McNemar p = ${Number(p.toPrecision(2))}.`;
     $("flips").value = state.flips;
-    const sign = { better: 1, worse: -1 }[state.flips];
+    const flip = (r) => (r.a > 0.5) - (r.b > 0.5);
+    const shown = { better: (r) => flip(r) > 0, worse: (r) => flip(r) < 0, any: (r) => r.a !== r.b }[state.flips] ?? flip;
     const rows = both.problems
       .map((number, i) => ({ number, a: a.values[i], b: b.values[i] }))
-      .filter((r) => r.a !== r.b && (!sign || Math.sign(r.a - r.b) === sign))
+      .filter(shown)
       .sort((x, y) => Math.abs(y.a - y.b) - Math.abs(x.a - x.b) || x.number - y.number);
     flipped = { index, rows, shown: 0 };
     $("flip-rows").replaceChildren();
