@@ -23,7 +23,7 @@ from rewardranker.serving.schemas import (
     CompletionResponse,
 )
 
-_ERRORS = documented(400, 401, 404, 408, 413, 429, 500, 502, 503, 504)
+_ERRORS = documented(400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 
 
 def completion_routes(

@@ -22,7 +22,7 @@ from rewardranker.serving.schemas import (
     ScoreResponse,
 )
 
-_ERRORS = documented(400, 401, 404, 408, 413, 429, 500, 503)
+_ERRORS = documented(400, 401, 403, 404, 408, 413, 429, 500, 503)
 
 
 def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
