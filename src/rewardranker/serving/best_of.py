@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from rewardranker.models.scores import Score
 from rewardranker.problems.extraction import Extracted, extract_candidate, extract_program
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem
-from rewardranker.problems.syntax import candidate_parses
+from rewardranker.problems.syntax import LIMIT_S, candidate_parses
 from rewardranker.serving.engine import Engine
 from rewardranker.serving.errors import RequestError
 from rewardranker.serving.schemas import CandidateReport, ChatRequest, CompletionRequest, Usage
@@ -165,7 +166,8 @@ class BestOf:
             found = [extract_candidate(text, problem) for text in texts]
         else:
             found = [Extracted(extract_program(text, problem.language), whole=True) for text in texts]
-        return [(e, candidate_parses(problem, e.text, e.whole)) for e in found]
+        deadline = time.monotonic() + LIMIT_S
+        return [(e, candidate_parses(problem, e.text, e.whole, deadline=deadline)) for e in found]
 
     async def _visible(self, problem: Problem, programs: Sequence[Extracted | None]) -> list[Verdict | None]:
         """What the visible tests say of each program; None: not run."""
