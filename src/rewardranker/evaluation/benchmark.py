@@ -6,7 +6,7 @@ What exists is measured without torch, and without httpx unless a server samples
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,6 @@ from rewardranker.tables import write_table
 if TYPE_CHECKING:
     from rewardranker.models.answers import Answers
     from rewardranker.models.generator import Generator
-    from rewardranker.models.ranker import RewardRanker
     from rewardranker.models.upstream import Upstream
 
 
@@ -128,9 +127,11 @@ def measure_existing(
     summary = {**source, "without_candidates": given.without_candidates, **selection.summary}
     rows = evaluated(judged, default_policy=name)
     scores = [
-        ScoredCandidate(row.policy, row.problem_id, row.index, 1, c.score, c.probability)
+        ScoredCandidate(
+            row.policy, row.problem_id, row.index, 1, c.score, nan if c.probability is None else c.probability
+        )
         for row, c in zip(rows, chosen, strict=True)
-        if ranker is not None and c.score is not None and c.probability is not None
+        if ranker is not None and c.score is not None
     ]
     _write(out, rows, scores if ranker is not None else None, selection, summary)
     return summary
@@ -141,7 +142,7 @@ def measure_generator(
     problems: Sequence[Problem],
     out: Path,
     config: Recipe,
-    ranker: "RewardRanker | None",
+    ranker: Ranker | None,
 ) -> dict[str, Any]:
     """A generator's candidates, as in a run's last stage; writes `out` likewise, and returns its metrics."""
     from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates

@@ -61,4 +61,4 @@ class ScoredCandidate:
     raw: float
     """Comparable among candidates of one problem only."""
     probability: float
-    """Calibrated chance that the candidate is correct."""
+    """Calibrated chance that the candidate is correct; NaN: the ranker has no calibration."""
