@@ -37,6 +37,7 @@ def upstream() -> Iterator[Scripted]:
             "refused": (400, {}, {"error": {"message": "too long"}}),
             "no key": (401, {}, {"error": "who are you"}),
             "fewer": completions(TEXTS[0]),
+            "seed": (400, {}, {"error": "unknown field: seed"}) if "seed" in request else completions(*TEXTS),
         }.get(what, completions(*TEXTS[: request.get("n", 1)]))
 
     with Scripted(reply) as server:
@@ -90,6 +91,18 @@ def test_fewer_choices_than_asked_for_are_asked_for_again(served) -> None:
     body = {**BODY, "stop": "fewer", "best_of": 5, "return_candidates": True}
     answer = httpx.post(f"{served.v1}/completions", json=body).json()
     assert len(answer["candidates"]) == 5
+
+
+def test_a_seed_that_the_upstream_refuses_is_told_of(served) -> None:
+    answer = httpx.post(f"{served.v1}/completions", json={**BODY, "stop": "seed", "seed": 1}).json()
+    assert answer["warnings"] == ["the upstream takes no seed: the same request may get another answer"]
+    plain = httpx.post(f"{served.v1}/completions", json={**BODY, "stop": "seed"}).json()
+    assert plain["warnings"] is None
+    assert any("takes no seed" in line and '"warnings"' in line for line in served.lines)
+    stream = {**BODY, "stop": "seed", "seed": 1, "stream": True}
+    assert (
+        '"warnings": ["the upstream takes no seed' in httpx.post(f"{served.v1}/completions", json=stream).text
+    )
 
 
 def test_an_upstream_that_is_not_there_is_an_error(start, ranker_folder: Path) -> None:

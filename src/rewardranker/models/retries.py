@@ -27,7 +27,7 @@ def pause_s(attempt: int, response: httpx.Response | None) -> float | None:
     asked = None if response is None else _retry_after(response)
     if asked is not None:
         return asked if asked <= _LONGEST_WAIT_S else None
-    return random.uniform(0.5, 1) * min(_FIRST_WAIT_S * 2 ** (attempt - 1), _LONGEST_WAIT_S)
+    return random.uniform(0.5, 1) * min(_FIRST_WAIT_S * 2.0 ** (attempt - 1), _LONGEST_WAIT_S)
 
 
 def excerpt(response: httpx.Response, key: str) -> str:

@@ -17,8 +17,8 @@ from rewardranker.problems.problem import Problem
 from rewardranker.problems.syntax import LIMIT_S, candidate_parses
 from rewardranker.serving.engine import Engine
 from rewardranker.serving.errors import RequestError
-from rewardranker.serving.schemas import CandidateReport, ChatRequest, CompletionRequest, Usage
-from rewardranker.serving.sources import Sample, Source
+from rewardranker.serving.schemas import CandidateReport, ChatRequest, CompletionRequest
+from rewardranker.serving.sources import Sample, Sampled, Source
 from rewardranker.serving.visible import VisibleTests
 
 _UNRANKED = ("tools", "functions", "logprobs", "top_logprobs", "echo", "audio", "prediction")
@@ -62,7 +62,7 @@ class Chosen:
     """All candidates, best first."""
 
     candidates: list[Candidate]
-    usage: Usage
+    sampled: Sampled
     winners: int
     """So many of them are the answer."""
     refusal: str | None
@@ -95,7 +95,7 @@ class BestOf:
         judged: list[asyncio.Task[list[Candidate]]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                usage = await self.source.sample(
+                sampled = await self.source.sample(
                     request,
                     count,
                     lambda some: judged.append(group.create_task(self._judged(request, problem, some))),
@@ -103,7 +103,7 @@ class BestOf:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         candidates = sorted((c for task in judged for c in task.result()), key=lambda c: c.place)
-        return Chosen(candidates, usage, request.n or 1, _refusal(request, candidates[0]))
+        return Chosen(candidates, sampled, request.n or 1, _refusal(request, candidates[0]))
 
     def _count(self, request: ChatRequest | CompletionRequest) -> int:
         """How many candidates; checks the request."""
