@@ -96,10 +96,14 @@ class _Workers:
 
     def parses(self, language: str, programs: list[str], deadline: float) -> bool | None:
         """Whether one of `programs` does; None: no answer."""
-        if not self._room.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        left = deadline - time.monotonic()
+        if left <= 0 or not self._room.acquire(timeout=left):
             return None
         try:
-            process = self._idle.pop() if self._idle else _start()
+            try:
+                process = self._idle.pop()
+            except IndexError:  # asked beforehand, another thread could take the last
+                process = _start()
             answer = _ask(process, json.dumps([language, programs]).encode(), deadline)
             if not answer:
                 process.kill()
