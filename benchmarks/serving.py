@@ -84,8 +84,9 @@ def used(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_mb(pid: int) -> float:
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+def memory_mb(pid: int, field: str) -> float:
+    """VmRSS, resident now, or VmHWM, the most so far."""
+    found = re.search(rf"^{field}:\s*(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     assert found is not None
     return int(found[1]) / 1024
 
@@ -189,7 +190,9 @@ def throughput(url: str, pid: int, clients: list[int], seconds: float) -> list[d
     rows = []
     for path, bodies in (("/v1/completions", completing), ("/rerank", ranking)):
         for count in clients:
-            rows.append(asyncio.run(load(url, path, bodies, count, seconds)) | {"peak_mb": peak_mb(pid)})
+            rows.append(
+                asyncio.run(load(url, path, bodies, count, seconds)) | {"peak_mb": memory_mb(pid, "VmHWM")}
+            )
             print(rows[-1], flush=True)
     return rows
 

@@ -36,6 +36,10 @@ _PUBLIC = {
     "BestOfN": "rewardranker.evaluation.best_of_n",
     "rank_candidates": "rewardranker.evaluation.best_of_n",
     "best_of_n": "rewardranker.evaluation.best_of_n",
+    # Selectors, measured on candidates that exist.
+    "read_existing": "rewardranker.evaluation.existing",
+    "judge_candidates": "rewardranker.evaluation.judging",
+    "compare_selectors": "rewardranker.evaluation.selection",
 }
 
 __all__ = ["__version__", *_PUBLIC]  # noqa: PLE0604 - the keys are strings

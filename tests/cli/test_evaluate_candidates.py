@@ -3,13 +3,14 @@
 import gzip
 import json
 from collections import defaultdict
+from math import isnan
 from pathlib import Path
 
 import numpy as np
 import pytest
 from transformers import AutoModelForSequenceClassification
 
-from rewardranker.evaluation.records import EvaluatedCandidate
+from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.evaluation.selection import Outcome
 from rewardranker.execution.languages import find_language
 from rewardranker.models.ranker import RewardRanker
@@ -112,6 +113,16 @@ def test_a_reward_model_of_others_is_a_selector_too(rewardranker, workshop, tmp_
     assert result.code == 0, result.err
     found = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert "ranker" in values(found) and not found["calibration"]
+    assert all(isnan(s.probability) for s in read_table(tmp_path / "out" / "scores.parquet", ScoredCandidate))
+
+    settings = ("--recipe", "tiny", "--set", "evaluation.n=2", "--set", "sampling.max_new_tokens=24")
+    command = ("evaluate", workshop.test, "--generator", workshop.sft, *settings)
+    result = rewardranker(*command, "--ranker", tmp_path / "theirs", "-o", tmp_path / "sampled")
+    assert result.code == 0, result.err
+    found = json.loads((tmp_path / "sampled" / "metrics.json").read_text())
+    assert {"sample", "ranker"} <= {row["selector"] for row in found["rows"]}
+    (judged,) = found["ranker"]
+    assert judged["ece"] is None and judged["reliability"] == []
 
 
 def test_rows_of_rank_bring_their_scores(rewardranker, workshop, tmp_path):

@@ -50,12 +50,19 @@ def test_evaluate(rewardranker, isolation, problems, tmp_path):
         for setting in ("evaluation.n=4", "execution.workers=1", "evaluation.bootstrap=50")
         for word in ("--set", setting)
     ]
-    with Scripted(halves) as server:
+
+    def seedless(server, request, _):
+        return (
+            (400, {}, {"error": "no such field: seed"}) if "seed" in request else halves(server, request, _)
+        )
+
+    with Scripted(seedless) as server:
         words = ("evaluate", problems, "--upstream", server.url, "--model", "org/m", *settings)
         result = rewardranker(*words, "-o", tmp_path / "out")
     assert result.code == 0, result.err
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert (metrics["upstream"], metrics["model"]) == (server.url, "org/m")
+    assert (metrics["upstream"], metrics["model"], metrics["unseeded"]) == (server.url, "org/m", True)
+    assert result.err.count("takes no seed") == 1
     values = {row["selector"]: row["value"] for row in metrics["rows"]}
     assert {k: values[k] for k in ("sample", "greedy", "visible", "oracle")} == {
         "sample": 0.25,

@@ -28,13 +28,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append((self.path, body, self.headers.get("Authorization")))
-        status, answer = self.server.faults.pop(0) if self.server.faults else (200, self.answer(body))
+        fault = self.server.faults.pop(0) if self.server.faults else (200, self.answer(body))
+        status, answer, *headers = fault
         if status is None:  # hangs up
             self.close_connection = True
             return
         raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(raw)))
+        for name, value in headers:
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(raw)
 
@@ -130,7 +133,7 @@ def test_the_key_is_sent_and_never_shown(server, monkeypatch):
 
 @pytest.mark.parametrize("fault", [(429, b"later"), (503, b"down"), (None, b"")])
 def test_what_passes_is_tried_again(server, fault, monkeypatch):
-    monkeypatch.setattr("rewardranker.models.remote_ranker._FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("rewardranker.models.retries._FIRST_WAIT_S", 0.0)
     server.faults += [fault, fault]
     with RemoteRanker(url(server, "/score")) as ranker:
         assert ranker.score(["a"], ["xx"]).tolist() == [logit("a", "xx")]
@@ -157,11 +160,15 @@ def test_what_is_no_score_is_an_error_that_names_the_server(server, fault, messa
 
 
 def test_a_server_that_stays_away_is_given_up(server, monkeypatch):
-    monkeypatch.setattr("rewardranker.models.remote_ranker._FIRST_WAIT_S", 0.0)
+    monkeypatch.setattr("rewardranker.models.retries._FIRST_WAIT_S", 0.0)
     server.faults += [(503, b"down")] * 2
     with RemoteRanker(url(server, "/score"), attempts=2) as ranker, pytest.raises(UserError) as e:
         ranker.score(["a"], ["b"])
     assert "gave up after 2 attempts; status 503: down" in str(e.value)
+    server.faults += [(429, b"much later", ("Retry-After", "3600"))]
+    with RemoteRanker(url(server, "/score")) as ranker, pytest.raises(UserError) as e:
+        ranker.score(["a"], ["b"])
+    assert "gave up after 1 attempts; status 429: much later" in str(e.value)
     with RemoteRanker("http://127.0.0.1:9/score", attempts=1) as ranker, pytest.raises(UserError) as e:
         ranker.score(["a"], ["b"])
     assert "http://127.0.0.1:9/score: gave up after 1 attempts; ConnectError" in str(e.value)

@@ -129,6 +129,20 @@ def test_fields_that_are_refused_are_left_out_from_then_on():
     assert server.requests[-1]["stop"] == list("1234")
 
 
+def test_a_seed_that_is_refused_is_told_once_and_in_each_answer(capsys):
+    def strict(server, request, _):
+        return (400, {}, {"error": "unknown field: seed"}) if "seed" in request else completions("a")
+
+    async def thrice(url):
+        async with Upstream(url, "m") as upstream:
+            return [(await upstream.complete("", seed=seed)).unseeded for seed in (1, 2, None)]
+
+    with Scripted(strict) as server:
+        assert asyncio.run(thrice(server.url)) == [True, True, False]
+    assert len(server.requests) == 4
+    assert capsys.readouterr().err.count("takes no seed") == 1
+
+
 def test_a_refused_prompt_is_an_error_at_once():
     with Scripted(lambda *_: (400, {}, {"error": "the prompt is longer than the context"})) as server:
         with pytest.raises(UpstreamError, match=r"/v1/completions: refused.*status 400.*longer than"):

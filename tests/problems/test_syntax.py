@@ -1,7 +1,11 @@
 import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -83,12 +87,54 @@ def test_any_text_may_be_given(language: str, program: str) -> None:
 
 def test_a_process_that_dies_is_replaced() -> None:
     assert parses("python", "x = 1") is True
-    process = syntax._worker._process
-    assert process is not None
+    process = syntax._workers._idle[-1]
     process.kill()
     process.wait()
     assert parses("python", "x = 1") is None
     assert parses("python", "x = 1") is True
+
+
+def test_hostile_programs_hold_up_nobody_else_and_their_own_caller_no_longer_than_it_says() -> None:
+    assert parses("python", "x = 1") is True
+    hung = syntax._workers._idle[-1]
+    hung.send_signal(signal.SIGSTOP)  # as in a grammar that does not come to an end
+    found: list[bool | None] = []
+    deadline = time.monotonic() + 60
+    hostile = threading.Thread(target=lambda: found.append(parses("ruby", "x", deadline=deadline)))
+    hostile.start()
+    while hung in syntax._workers._idle:
+        time.sleep(0.01)
+    assert parses("python", "x = 1") is True
+    assert hostile.is_alive()
+    hung.kill()
+    hostile.join()
+    assert found == [None]
+    assert parses("python", "x = 1", deadline=time.monotonic()) is None
+    assert parses("python", "x = 1") is True
+
+
+def test_a_program_that_takes_too_long_is_not_judged() -> None:
+    code = (
+        "from rewardranker.problems import syntax_worker\n"
+        "class Slow:\n"
+        "    def __init__(self, language): pass\n"
+        "    def parse(self, program):\n"
+        "        while True: pass\n"
+        "syntax_worker.Parser = Slow\n"
+        "syntax_worker.main()"
+    )
+    question = b'["python", ["x"]]\n'
+    done = subprocess.run([sys.executable, "-c", code], input=question, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (-signal.SIGVTALRM, b"")
+
+
+def test_a_fork_has_processes_of_its_own() -> None:
+    assert parses("python", "x = 1") is True
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if parses("python", "x = 1") is True and parses("python", "x =") is False else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert parses("python", "x =") is False
 
 
 def test_without_the_grammars_it_is_said_how_to_get_them() -> None:

@@ -9,7 +9,10 @@ import openai
 import pytest
 from servers import Scripted
 
+from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
+from rewardranker.models.tokens import encode_chat
+from rewardranker.problems.problem import Problem
 
 PROMPT = "def f(xs):\n"
 GOOD, BAD, BROKEN = "    return sum(xs)\n", "    return xs\n", "    return sum(\n"
@@ -155,6 +158,14 @@ def test_what_the_upstream_is_asked_for(served, upstream: Scripted) -> None:
     assert upstream.requests[-1]["n"] == 1
 
 
+def test_candidates_end_before_stop_tokens_that_the_upstream_leaves_in(served) -> None:
+    answer = complete(served, stop=["never", "sum("], return_candidates=True)
+    texts = [c["text"] for c in answer.model_extra["candidates"]]
+    assert sorted(texts) == sorted([t.partition("sum(")[0] for t in TEXTS])
+    whole = complete(served, stop=["sum("], return_candidates=True, include_stop_str_in_output=True)
+    assert sorted(c["text"] for c in whole.model_extra["candidates"]) == sorted(TEXTS)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -200,6 +211,38 @@ def test_the_generator_in_the_process_answers_alike_for_a_seed(local, generator_
         seed=3,
     )
     assert chat.choices[0].message.content == ask().choices[0].text
+
+
+def test_a_generator_with_a_chat_template_answers_chats(
+    start, ranker_folder: Path, generator: Generator, tmp_path: Path
+) -> None:
+    template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
+    generator.tokenizer.chat_template = template + "{% if add_generation_prompt %}<assistant>{% endif %}"
+    turns = [{"role": "system", "content": "sum"}, {"role": "user", "content": PROMPT}]
+    try:
+        generator.save(tmp_path / "chat")
+        shown = encode_chat(generator.tokenizer, turns)
+        assert generator.tokenizer.decode(shown) == f"<system>sum<user>{PROMPT}<assistant>"
+    finally:
+        generator.tokenizer.chat_template = None
+    # The draws depend on the key and the prompt alone.
+    problem = Problem("seed 3", "", "", "", stop_tokens=("\n\n",))
+    settings = {"n": 4, "temperature": 1.0, "max_new_tokens": 16, "seed": 0, "batch_size": 4}
+    (drawn,) = generator.rollouts([problem], prompt_ids=[shown], **settings)
+    with start("--ranker", ranker_folder, "--generator", tmp_path / "chat", "--best-of", "4") as server:
+        answer = client(server.v1).chat.completions.create(
+            model=str(tmp_path / "chat"),
+            messages=turns,
+            max_tokens=16,
+            seed=3,
+            stop="\n\n",
+            extra_body={"return_candidates": True},
+        )
+        candidates = answer.model_extra["candidates"]
+        assert sorted(c["text"] for c in candidates) == sorted(r.text for r in drawn)
+        assert answer.choices[0].message.content == candidates[0]["text"]
+        assert answer.usage.prompt_tokens == len(shown)
+        assert answer.usage.completion_tokens == sum(len(r.ids) for r in drawn)
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,20 @@
 import asyncio
+import gc
 from collections.abc import Iterator
 
+import httpx
 import numpy as np
 import pytest
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
+from rewardranker.serving.app import create_app
+from rewardranker.serving.best_of import BestOf
 from rewardranker.serving.engine import Engine
+from rewardranker.serving.observe import Metrics
+from rewardranker.serving.sources import Local
+from rewardranker.serving.visible import VisibleTests
 
 PROMPT = "def f(xs):\n"
 TEXTS = ["    return sum(xs)\n", "    return xs\n", "    xs = sorted(xs)\n"]
@@ -83,6 +90,37 @@ def test_what_nobody_waits_for_any_more_is_dropped(engine, batches) -> None:
     asyncio.run(ask())
     assert sum(batches) == 3
     assert engine.waiting == 0
+
+
+def test_requests_that_are_answered_leave_nothing_behind(ranker, generator, engine) -> None:
+    best_of = BestOf(Local(engine, "m", False), engine, VisibleTests(), 3)
+    app = create_app(engine, "r", best_of, metrics=Metrics())
+
+    async def ask(turns: range) -> None:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as http:
+            for i in turns:
+                stop = [f"stop {i}"]  # and prompts of other lengths: what is kept for each would add up
+                body = {
+                    "prompt": f"{PROMPT}# {'x' * (i % 7)}{i}",
+                    "max_tokens": 2,
+                    "stop": stop,
+                    "best_of": 2,
+                }
+                for path, sent in (
+                    ("/v1/completions", body),
+                    ("/rerank", {"query": body["prompt"], "documents": TEXTS}),
+                    ("/v1/completions", {**body, "best_of": 200}),
+                ):
+                    answer = await http.post(path, json=sent)
+                    assert answer.status_code == (400 if sent.get("best_of") == 200 else 200), answer.text
+
+    asyncio.run(ask(range(70)))
+    gc.collect()
+    before = len(gc.get_objects())
+    asyncio.run(ask(range(70, 170)))
+    gc.collect()
+    assert len(gc.get_objects()) - before < 100
+    assert len(generator._endings) == 64
 
 
 def test_closing_finishes_what_was_asked_for(ranker) -> None:

@@ -37,6 +37,7 @@ def upstream() -> Iterator[Scripted]:
             "refused": (400, {}, {"error": {"message": "too long"}}),
             "no key": (401, {}, {"error": "who are you"}),
             "fewer": completions(TEXTS[0]),
+            "seed": (400, {}, {"error": "unknown field: seed"}) if "seed" in request else completions(*TEXTS),
         }.get(what, completions(*TEXTS[: request.get("n", 1)]))
 
     with Scripted(reply) as server:
@@ -92,6 +93,18 @@ def test_fewer_choices_than_asked_for_are_asked_for_again(served) -> None:
     assert len(answer["candidates"]) == 5
 
 
+def test_a_seed_that_the_upstream_refuses_is_told_of(served) -> None:
+    answer = httpx.post(f"{served.v1}/completions", json={**BODY, "stop": "seed", "seed": 1}).json()
+    assert answer["warnings"] == ["the upstream takes no seed: the same request may get another answer"]
+    plain = httpx.post(f"{served.v1}/completions", json={**BODY, "stop": "seed"}).json()
+    assert plain["warnings"] is None
+    assert any("takes no seed" in line and '"warnings"' in line for line in served.lines)
+    stream = {**BODY, "stop": "seed", "seed": 1, "stream": True}
+    assert (
+        '"warnings": ["the upstream takes no seed' in httpx.post(f"{served.v1}/completions", json=stream).text
+    )
+
+
 def test_an_upstream_that_is_not_there_is_an_error(start, ranker_folder: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/v1"
     with start("--ranker", ranker_folder, "--upstream", url, "--model", "m") as server:
@@ -115,6 +128,50 @@ def test_large_requests_are_refused_however_they_come(served) -> None:
         answer = httpx.post(f"{served.v1}/completions", timeout=60, **send)
         assert answer.status_code == 413
         assert "more than 4194304 bytes" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Host": "evil.example"},  # DNS rebinding
+        {"Host": "127.0.0.1.evil.example:8000"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_pages_of_other_sites_get_nothing(headers: dict[str, str], local) -> None:
+    for answer in (
+        httpx.get(f"{local.v1}/models", headers=headers),
+        httpx.post(f"{local.url}/rerank", headers=headers, json={"query": PROMPT, "documents": TEXTS}),
+        httpx.options(f"{local.url}/rerank", headers=headers),
+    ):
+        assert answer.status_code == 403
+        assert answer.json()["error"]["code"] == "forbidden_origin"
+
+
+def test_a_tunnel_may_change_the_port_and_a_page_of_ours_may_ask(local) -> None:
+    for host in ("localhost:9000", "127.0.0.1", "[::1]:8000"):
+        headers = {"Host": host, "Origin": f"http://{host}", "Sec-Fetch-Site": "same-origin"}
+        assert httpx.get(f"{local.v1}/models", headers=headers).status_code == 200
+
+
+def test_a_server_that_others_reach_has_any_name_and_refuses_their_pages_still(
+    start, ranker_folder: Path
+) -> None:
+    with start("--ranker", ranker_folder, "--host", "0.0.0.0") as server:
+        url = f"{server.url.replace('0.0.0.0', '127.0.0.1')}/v1/models"
+        assert httpx.get(url, headers={"Host": "ranker.example"}).status_code == 200
+        headers = {"Host": "ranker.example", "Origin": "https://evil.example"}
+        assert httpx.get(url, headers=headers).status_code == 403
+
+
+def test_who_knows_the_key_may_come_from_anywhere(start, ranker_folder: Path) -> None:
+    with start("--ranker", ranker_folder, REWARDRANKER_API_KEY="secret") as server:
+        headers = {"Host": "ranker.example", "Origin": "https://chat.example"}
+        right = {**headers, "Authorization": "Bearer secret"}
+        assert httpx.get(f"{server.v1}/models", headers=right).status_code == 200
+        assert httpx.get(f"{server.v1}/models", headers=headers).status_code == 401
 
 
 def test_what_a_client_that_hung_up_asked_for_is_given_up(served, upstream: Scripted) -> None:

@@ -19,6 +19,10 @@ def test_candidates_come_best_first(path: str, local, ranker: RewardRanker) -> N
     )
     assert answer["results"][-1] == {"index": 3, "relevance_score": 0.0}
     assert answer["id"]
+    tokens = ranker.count_tokens(PROMPT, [*TEXTS, LONG])
+    assert answer["usage"] == {"prompt_tokens": tokens, "total_tokens": tokens}
+    assert answer["meta"]["billed_units"] == {"input_tokens": tokens, "total_tokens": tokens}
+    assert answer["meta"]["tokens"] == {"input_tokens": tokens}
 
 
 def test_documents_are_told_as_clients_read_them(local) -> None:
@@ -41,6 +45,7 @@ def test_scores_are_raw(local, ranker: RewardRanker) -> None:
     each = httpx.post(f"{local.url}/score", json={"text_1": [PROMPT] * 3, "text_2": TEXTS}).json()
     np.testing.assert_allclose([d["score"] for d in each["data"]], expected, rtol=1e-4)
     assert [d["index"] for d in each["data"]] == [0, 1, 2]
+    assert one["usage"]["total_tokens"] == each["usage"]["total_tokens"] == ranker.count_tokens(PROMPT, TEXTS)
 
 
 @pytest.mark.parametrize(

@@ -58,8 +58,7 @@ def evaluate(
         str,
         typer.Option(
             "--ranker",
-            help="Folder of a ranker; with --upstream or --candidates also of any scalar reward model, or "
-            "the URL of one that a server computes.",
+            help="Folder of a ranker, or of any scalar reward model; or the URL of one on a server.",
         ),
     ] = "",
     runs: Annotated[
@@ -116,14 +115,13 @@ def evaluate(
     if generator is not None:
         from rewardranker.models.generator import Generator
         from rewardranker.models.lora import weights_dtype
-        from rewardranker.models.ranker import RewardRanker
 
         dtype = weights_dtype(config.compute, trained=False)
         known = load_problems(*files)
         form = prompt or config.generator.prompt
         policy_model = Generator.from_pretrained(generator, form, config.generator.system, dtype=dtype)
-        own = RewardRanker.from_pretrained(Path(ranker), dtype=dtype) if ranker else None
-        _print_run(measure_generator(policy_model, known, out, config, own))
+        judge = load_ranker(ranker, dtype=dtype) if ranker else None
+        _print_run(measure_generator(policy_model, known, out, config, judge))
         return
     if candidates is not None:
         given = read_existing(candidates, *files, policy=policy, temperature=temperature)
@@ -148,7 +146,7 @@ def evaluate(
             given = sampled_by_server(
                 server, known, answers, config, requests=requests, chat=prompt == "chat"
             )
-            source = {"upstream": server.url, "model": model}
+            source = {"upstream": server.url, "model": model, "unseeded": server.unseeded}
             summary = measure_existing(
                 given, out, config, name=model, source=source, ranker=judge, timeout_s=timeout_s
             )

@@ -1,5 +1,6 @@
 """`rewardranker serve`: ranking and best-of-N over HTTP."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -70,6 +71,9 @@ def serve(
         raise UserError("--generator and --upstream: give one of them, candidates come from one place")
     if (upstream is None) != (model is None):
         raise UserError("--upstream and --model belong together: the URL of a server, and its model's name")
+    # For a library of torch, which keeps kernels and buffers of the last 1,024 shapes that a thread computed.
+    # Those of requests hardly recur: with each the server grew by some MB, to 600 in the end.
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "16")
     try:
         from rewardranker.serving import server
     except ImportError as e:

@@ -29,7 +29,6 @@ from rewardranker.tables import write_table
 if TYPE_CHECKING:
     from rewardranker.models.answers import Answers
     from rewardranker.models.generator import Generator
-    from rewardranker.models.ranker import RewardRanker
     from rewardranker.models.upstream import Upstream
 
 
@@ -152,7 +151,7 @@ def measure_generator(
     problems: Sequence[Problem],
     out: Path,
     config: Recipe,
-    ranker: "RewardRanker | None",
+    ranker: Ranker | None,
 ) -> dict[str, Any]:
     """A generator's candidates, as in a run's last stage; writes `out` likewise, and returns its metrics.
 

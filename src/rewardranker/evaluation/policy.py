@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from rewardranker import progress
+from rewardranker.evaluation.best_of_n import ranker_input
 from rewardranker.evaluation.judging import verdicts
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.execution.program import Program
 from rewardranker.models.generator import Generator
-from rewardranker.models.ranker import RewardRanker
+from rewardranker.models.scores import Ranker
 from rewardranker.problems.candidate import Candidate, ExecutedCandidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Evaluation, Execution, Sampling
@@ -124,18 +127,21 @@ def _sampled(
 
 
 def scored_candidates(
-    ranker: RewardRanker,
+    ranker: Ranker,
     iteration: int,
     problems: Sequence[Problem],
     candidates: Sequence[EvaluatedCandidate],
 ) -> list[ScoredCandidate]:
     """What the ranker of `iteration` says of each candidate."""
-    prompts = {p.id: p.prompt for p in problems}
+    by_id = {p.id: p for p in problems}
+    owners = [by_id[c.problem_id] for c in candidates]
+    texts = [ranker_input(p, c.text, False, ranker) for p, c in zip(owners, candidates, strict=True)]
     with progress.task(f"score with ranker {iteration}", len(candidates)) as bar:
-        raw = ranker.score(
-            [prompts[c.problem_id] for c in candidates], [c.text for c in candidates], on_progress=bar.advance
-        )
+        raw = ranker.score([p.prompt for p in owners], texts, on_progress=bar.advance)
+    probability = ranker.probability(raw)
+    if probability is None:
+        probability = np.full(len(raw), np.nan)
     return [
         ScoredCandidate(c.policy, c.problem_id, c.index, iteration, float(r), float(p))
-        for c, r, p in zip(candidates, raw, ranker.probability(raw), strict=True)
+        for c, r, p in zip(candidates, raw, probability, strict=True)
     ]

@@ -301,7 +301,8 @@ def summarise(
     def ranker(policy: str, iteration: int) -> dict[str, Any]:
         m = measured[policy]
         raw, probability = m.scores[iteration]
-        pairs, bins = metrics.pair_counts(raw, m.correct), metrics.reliability(probability, m.correct)
+        pairs = metrics.pair_counts(raw, m.correct)
+        bins = [] if np.isnan(probability).any() else metrics.reliability(probability, m.correct)
         picked = m.curves[System(policy, "ranker", iteration)][:, -1]
         reachable = m.curves[System(policy, "oracle")][:, -1]
         return {

@@ -41,6 +41,8 @@ _LOOK = {"cuda": 8}
 """Tokens between looks at which rows have ended, else 1: to look, the host must wait for a GPU."""
 _ROWS = 512
 """Decoded together on a CPU, where more are no faster."""
+_ENDINGS = 64
+"""Sets of stop tokens that are prepared for the vocabulary at a time; each takes a byte a token."""
 _MEMORY = 0.5
 """Of a GPU's free memory, for rows that are decoded together."""
 _DRAW_BYTES = 32
@@ -76,7 +78,7 @@ class Generator:
         prefer_fast_kernels(model)
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self._endings: dict[tuple[str, ...], Tensor] = {}
+        self._endings: dict[tuple[str, ...], Tensor] = {}  # the last used are the last
 
     @classmethod
     def from_pretrained(
@@ -367,12 +369,17 @@ class Generator:
         kinds = list(dict.fromkeys(p.stop_tokens for p in problems))
         if kinds == [()]:
             return None
-        for stops in kinds:
-            if stops not in self._endings:
-                self._endings[stops] = self._ends_in(stops)
-        table = torch.stack([self._endings[stops] for stops in kinds]).to(self.model.device)
+        table = torch.stack([self._ending(stops) for stops in kinds]).to(self.model.device)
         line = torch.tensor([kinds.index(p.stop_tokens) for p in problems], device=self.model.device)
         return table, line.repeat_interleave(n)
+
+    def _ending(self, stops: tuple[str, ...]) -> Tensor:
+        """`_ends_in`, kept for the next batch; a server's clients have ever other stop tokens."""
+        found = self._endings.pop(stops, None)
+        self._endings[stops] = self._ends_in(stops) if found is None else found
+        if len(self._endings) > _ENDINGS:
+            del self._endings[next(iter(self._endings))]
+        return self._endings[stops]
 
     def _ends_in(self, stops: tuple[str, ...]) -> Tensor:
         """[vocabulary]: True for tokens that contain a stop or its rest, or are part of a character."""

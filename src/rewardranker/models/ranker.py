@@ -231,6 +231,11 @@ class RewardRanker:
                     on_progress(sum(len(where[k]) for k in batch))
         return scores
 
+    def count_tokens(self, prompt: str, completions: Sequence[str]) -> int:
+        """Tokens of a prompt, which is read once for all, and of its completions with their ends."""
+        prompts = encode_prompts(self.tokenizer, [prompt])
+        return sum(map(len, prompts)) + sum(map(len, encode_completions(self.tokenizer, completions)))
+
     def _tokens_at_once(self) -> int:
         if self.model.device.type != "cuda":
             return _TOKENS_AT_ONCE

@@ -18,13 +18,11 @@ try:
 except ImportError as e:  # an extra
     raise UserError("servers are asked by httpx, which is missing: pip install 'rewardranker[serve]'") from e
 
+from rewardranker.models.retries import excerpt, may_pass, pause_s
+
 _ROUTES = ("score", "rerank", "classify")
 _AT_ONCE = 8
 """Requests on their way together: servers batch them."""
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 30.0
-_SHOWN = 200
-"""Characters of a server's answer in a message."""
 
 
 class _Scored(BaseModel):
@@ -74,8 +72,8 @@ class RemoteRanker:
         calibration: what its scores mean, see `rewardranker.fit_calibration`; None: not known.
         batch_size: completions in a request, at most.
         timeout_s: for an answer.
-        attempts: most tries of a request: after 429, 5xx and broken connections it is sent again, with
-            growing pauses.
+        attempts: most tries of a request: after 429, 5xx and broken connections it is sent again, after
+            growing pauses or the server's Retry-After.
 
     Raises:
         UserError: not such a URL.
@@ -220,17 +218,17 @@ class RemoteRanker:
                 raise UserError(f"{self._shown}: no answer within {self._client.timeout.read:g} s") from e
             except httpx.TransportError as e:
                 why = f"{type(e).__name__}: {e}"
-            if response is not None and response.status_code != 429 and response.status_code < 500:
+            if response is not None and not may_pass(response):
                 if response.is_success:
                     return response
                 raise self._error("refused the request", response)
-            if attempt < self._attempts:
-                time.sleep(min(_FIRST_WAIT_S * 2 ** (attempt - 1), _LONGEST_WAIT_S))
+            wait = pause_s(attempt, response)
+            if attempt == self._attempts or wait is None:
+                break
+            time.sleep(wait)
         if response is not None:
             raise self._error(f"gave up after {attempt} attempts", response)
         raise UserError(f"{self._shown}: gave up after {attempt} attempts; {why}")
 
     def _error(self, what: str, response: httpx.Response) -> UserError:
-        text = response.text.replace(self._key, "***") if self._key else response.text
-        shown = f"{text[:_SHOWN]}..." if len(text) > _SHOWN else text
-        return UserError(f"{self._shown}: {what}; status {response.status_code}: {shown}")
+        return UserError(f"{self._shown}: {what}; {excerpt(response, self._key)}")

@@ -115,6 +115,10 @@ class SequenceRanker:
             on_progress(len(prompts) - len(order))  # those that don't fit, and the repeated ones
         return np.array([found[pair] for pair in zip(prompts, completions, strict=True)])
 
+    def count_tokens(self, prompt: str, completions: Sequence[str]) -> int:
+        """Tokens of a prompt and its completions, the prompt's once for each."""
+        return sum(len(self._tokens(prompt, completion)) for completion in completions)
+
     def probability(self, raw: NDArray[np.float64]) -> NDArray[np.float64] | None:
         """Calibrated probability of being right, for raw scores of any shape; None: not calibrated."""
         return None if self.calibration is None else self.calibration.probability(raw)

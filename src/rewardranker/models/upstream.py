@@ -2,19 +2,17 @@
 
 import asyncio
 import os
-import random
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
+from rewardranker import progress
 from rewardranker.errors import UserError
 
 try:
@@ -22,10 +20,8 @@ try:
 except ImportError as e:  # an extra
     raise UserError("servers are asked by httpx, which is missing: pip install 'rewardranker[serve]'") from e
 
-_SHOWN = 200
-"""Characters of a server's answer in a message."""
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 60.0
+from rewardranker.models.retries import excerpt, may_pass, pause_s
+
 _OPTIONAL = ("n", "logprobs", "stop", "seed")
 """Fields that a server may refuse, and what is done without them."""
 _STOPS = 4
@@ -68,6 +64,8 @@ class UpstreamAnswer:
     """Over all requests that were answered, as the server counts; 0 where it doesn't."""
     completion_tokens: int
     """Likewise; of choices that were given and not asked for too."""
+    unseeded: bool = False
+    """There was a seed, which the server refused: another time the choices are others."""
 
 
 OnChoices = Callable[[Sequence[UpstreamChoice]], None]
@@ -77,7 +75,8 @@ class Upstream:
     """Asks one model of a server; the connections are kept, so close it or use it as `async with`.
 
     Servers differ in what they take: choices that are missing are asked for again, and a field that the
-    server refuses (n, logprobs, seed, more than four stop tokens) is left out from then on. 429, 5xx and
+    server refuses (n, logprobs, seed, more than four stop tokens) is left out from then on; of a seed this is
+    said on the terminal, once, and in the answers (`unseeded`). 429, 5xx and
     broken connections are tried again with growing pauses, or after the server's Retry-After. When the
     awaiting task is cancelled, its connections are closed, by which servers know that nobody waits any more.
     A call that needs several requests fails when all of them have ended, with the first error.
@@ -122,6 +121,8 @@ class Upstream:
         self._refused: defaultdict[str, set[str]] = defaultdict(set)
         self.url = str(url.copy_with(userinfo=b"")).rstrip("/")
         """As it was given, without credentials."""
+        self.unseeded = False
+        """The server has refused a seed, and was asked without."""
         self._client = httpx.AsyncClient(
             base_url=url,
             headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
@@ -203,6 +204,7 @@ class Upstream:
     ) -> UpstreamAnswer:
         choices: list[UpstreamChoice] = []
         prompt_tokens = completion_tokens = asked = 0
+        unseeded = False
         each = n  # choices that one request gives; each gives one or more, so this ends
         while (missing := n - len(choices)) > 0:
             each = 1 if "n" in self._refused[path] else each
@@ -217,8 +219,9 @@ class Upstream:
                 choices += answer.choices
                 prompt_tokens += answer.prompt_tokens
                 completion_tokens += answer.completion_tokens
+                unseeded |= answer.unseeded
                 each = min(each, len(answer.choices))
-        return UpstreamAnswer(tuple(choices), prompt_tokens, completion_tokens)
+        return UpstreamAnswer(tuple(choices), prompt_tokens, completion_tokens, unseeded)
 
     async def _ask(
         self, path: str, body: dict[str, Any], n: int, first: int, on_choices: OnChoices | None
@@ -237,6 +240,9 @@ class Upstream:
                 self._refused[path] |= refused
                 if len(answer.choices) == 1 < n:  # it takes no notice of n
                     self._refused[path].add("n")
+                if "seed" in body and "seed" in refused:
+                    answer = replace(answer, unseeded=True)
+                    self._tell_unseeded()
                 if on_choices is not None:
                     on_choices(answer.choices)
                 return answer
@@ -244,6 +250,15 @@ class Upstream:
             if response.status_code not in (400, 422) or not named:
                 raise self._error("refused the request", response)
             refused |= named
+
+    def _tell_unseeded(self) -> None:
+        if not self.unseeded:
+            progress.console.print(
+                f"  {self.url} takes no seed: what is sampled can't be repeated",
+                highlight=False,
+                markup=False,
+            )
+        self.unseeded = True
 
     async def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
         for attempt in range(1, self._attempts + 1):
@@ -256,13 +271,12 @@ class Upstream:
                 raise UpstreamTimeoutError(f"{self.url}/{path}: no answer within {seconds:g} s") from e
             except (httpx.TransportError, httpx.DecodingError) as e:
                 why = f"{type(e).__name__}: {e}" if str(e) else type(e).__name__
-            if response is not None and response.status_code != 429 and response.status_code < 500:
+            if response is not None and not may_pass(response):
                 return response
-            wait = random.uniform(0.5, 1) * min(_FIRST_WAIT_S * 2 ** (attempt - 1), _LONGEST_WAIT_S)
-            asked = None if response is None else _retry_after(response)
-            if attempt == self._attempts or (asked or 0) > _LONGEST_WAIT_S:
+            wait = pause_s(attempt, response)
+            if attempt == self._attempts or wait is None:
                 break
-            await asyncio.sleep(wait if asked is None else asked)
+            await asyncio.sleep(wait)
         if response is not None:
             raise self._error(f"gave up after {attempt} attempts", response)
         raise UpstreamError(f"{self.url}/{path}: gave up after {attempt} attempts; {why}")
@@ -279,12 +293,8 @@ class Upstream:
         return UpstreamAnswer(found, answer.usage.prompt_tokens, answer.usage.completion_tokens)
 
     def _error(self, what: str, response: httpx.Response) -> UpstreamError:
-        text = response.text
-        if self._key:
-            text = text.replace(self._key, "***")
-        shown = f"{text[:_SHOWN]}..." if len(text) > _SHOWN else text
         url = str(response.url.copy_with(userinfo=b""))
-        return UpstreamError(f"{url}: {what}; status {response.status_code}: {shown}", response.status_code)
+        return UpstreamError(f"{url}: {what}; {excerpt(response, self._key)}", response.status_code)
 
 
 class _Message(BaseModel):
@@ -338,16 +348,3 @@ class _Answer(BaseModel):
 def _given(stop: Sequence[str], seed: int | None) -> dict[str, Any]:
     fields = {"stop": list(stop) or None, "seed": seed}
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that the server asks to wait; None: it doesn't say."""
-    value = response.headers.get("Retry-After", "")
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds())
-    except (ValueError, TypeError):
-        return None

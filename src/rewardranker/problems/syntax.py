@@ -1,8 +1,8 @@
 """Whether a program parses, by tree-sitter's grammars: cheap, and running nothing.
 
 The grammars are C, and what they read is untrusted: D's crashes on rare characters, Ruby's and Rust's take
-minutes for some noise. So they read in a process of their own (`syntax_worker.py`), which is replaced when it
-dies or takes too long.
+minutes for some noise. So they read in processes of their own (`syntax_worker.py`), which are replaced when
+they die or take too long. There are a few, so that a hostile program doesn't hold up other callers.
 
 The grammars come with tree-sitter-language-pack 0.13, in the extra "syntax"; nothing is downloaded. They read
 much that a compiler would refuse: that a program parses says little, that it does not says a lot, where the
@@ -16,6 +16,7 @@ import select
 import subprocess
 import sys
 import threading
+import time
 from importlib.util import find_spec
 
 from rewardranker.errors import UserError
@@ -29,24 +30,28 @@ JUDGED = frozenset(
 reject every tenth; for Haskell, Lua, R and Scala too few were at hand to tell."""
 _LONGEST = 20_000
 """Most characters of a program that is judged."""
-_LIMIT_S = 5.0
-"""Programs take a thousandth of it."""
+LIMIT_S = 5.0
+"""By the clock, for what is judged by one caller: waiting for a process, and its start, too."""
+_PROCESSES = 4
+"""Judge at the same time, at most."""
 _CLOSERS = ("", "\n}", "\n}\n}", "\nend")
 """What a completion may lack that was cut at the end of its function."""
 _TYPEID = re.compile(r"\btypeid\s*\([^()\n]*\)")
 """The grammar of C++ does not know that `typeid` takes a type."""
 
 
-def parses(language: str, program: str, *, cut: bool = False) -> bool | None:
+def parses(language: str, program: str, *, cut: bool = False, deadline: float | None = None) -> bool | None:
     """Whether `program` is free of syntax errors; None: not judged.
 
     Not judged are the languages outside `JUDGED`, programs of more than 20,000 characters, and those that a
-    grammar crashes on or reads for longer than five seconds.
+    grammar crashes on or computes on for longer than a second, which is a hundred times what programs take.
 
     Args:
         language: canonical name.
         program: untrusted.
         cut: its last closing braces, or `end`, may be missing.
+        deadline: when, by `time.monotonic`, it is left unjudged; None: five seconds from now. With the same
+            one for all its programs a caller is done by then, however hostile they are.
 
     Raises:
         UserError: the grammars are not installed.
@@ -61,51 +66,65 @@ def parses(language: str, program: str, *, cut: bool = False) -> bool | None:
         program = _TYPEID.sub("x", program)
     elif language == "php" and "<?" not in program:
         program = f"<?php\n{program}"
-    return _worker.parses(language, [program + closer for closer in (_CLOSERS if cut else _CLOSERS[:1])])
+    programs = [program + closer for closer in (_CLOSERS if cut else _CLOSERS[:1])]
+    return _workers.parses(language, programs, time.monotonic() + LIMIT_S if deadline is None else deadline)
 
 
-def candidate_parses(problem: Problem, text: str, whole: bool = False) -> bool | None:
+def candidate_parses(
+    problem: Problem, text: str, whole: bool = False, *, deadline: float | None = None
+) -> bool | None:
     """Whether a candidate's program parses, with the problem's tests: they may bring its closing brace.
 
     Args:
         problem: what `text` is a candidate for.
         text: the completion, or the program without its tests where `whole`.
         whole: see `rewardranker.problems.extraction.Extracted`.
+        deadline: see `parses`.
     """
     program = text if whole else problem.prompt + text
     if problem.tests:
-        return parses(problem.language, f"{program}\n{problem.tests}")
-    return parses(problem.language, program, cut=not whole)
+        return parses(problem.language, f"{program}\n{problem.tests}", deadline=deadline)
+    return parses(problem.language, program, cut=not whole, deadline=deadline)
 
 
-class _Worker:
-    """The process with the grammars: started when it is needed, and again when it did not answer."""
+class _Workers:
+    """The processes with the grammars: started when they are needed, ended when they do not answer."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
+        self._room = threading.Semaphore(_PROCESSES)
+        self._idle: list[subprocess.Popen[bytes]] = []
 
-    def parses(self, language: str, programs: list[str]) -> bool | None:
+    def parses(self, language: str, programs: list[str], deadline: float) -> bool | None:
         """Whether one of `programs` does; None: no answer."""
-        with self._lock:
-            if self._process is None or self._owner != os.getpid():  # a fork's pipes are its parent's
-                self._process, self._owner = _start(), os.getpid()
-            process = self._process
-            assert process.stdin is not None and process.stdout is not None
+        left = deadline - time.monotonic()
+        if left <= 0 or not self._room.acquire(timeout=left):
+            return None
+        try:
             try:
-                process.stdin.write(json.dumps([language, programs]).encode() + b"\n")
-                process.stdin.flush()
-                answered = select.select([process.stdout], [], [], _LIMIT_S)[0]
-                answer = process.stdout.readline() if answered else b""
-            except BrokenPipeError:
-                answer = b""
+                process = self._idle.pop()
+            except IndexError:  # asked beforehand, another thread could take the last
+                process = _start()
+            answer = _ask(process, json.dumps([language, programs]).encode(), deadline)
             if not answer:
                 process.kill()
                 process.communicate()
-                self._process = None
                 return None
+            self._idle.append(process)
             return bool(json.loads(answer))
+        finally:
+            self._room.release()
+
+
+def _ask(process: "subprocess.Popen[bytes]", question: bytes, deadline: float) -> bytes:
+    """The process' line; empty: there was none by the deadline."""
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(question + b"\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        return b""
+    ready = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]
+    return process.stdout.readline() if ready else b""
 
 
 def _start() -> "subprocess.Popen[bytes]":
@@ -120,4 +139,11 @@ def _start() -> "subprocess.Popen[bytes]":
     )
 
 
-_worker = _Worker()
+def _forget() -> None:
+    """After a fork: the pipes are the parent's."""
+    global _workers  # noqa: PLW0603 - the processes are the interpreter's
+    _workers = _Workers()
+
+
+_workers = _Workers()
+os.register_at_fork(after_in_child=_forget)

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from rewardranker.browsers import LOOPBACK, from_elsewhere
 from rewardranker.errors import UserError
 
 _SERVED = {
@@ -61,19 +62,11 @@ def report_server(run_dir: Path, port: int, *, report: str = "report") -> Thread
             self.wfile.write(content)
 
         def _asked_by_our_page(self) -> bool:
-            hosts = self._hosts()
-            origin, site = self.headers.get("Origin"), self.headers.get("Sec-Fetch-Site")
-            ours = origin is None or origin in [f"http://{host}" for host in hosts]
-            followed = self.headers.get("Sec-Fetch-Mode") == "navigate" and self.path in ("/", "/index.html")
-            return (
-                self.headers.get("Host") in hosts
-                and ours
-                and (site in (None, "same-origin", "none") or followed)
+            host, origin, site, mode = map(
+                self.headers.get, ("Host", "Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode")
             )
-
-        def _hosts(self) -> tuple[str, ...]:
-            _, port = self.connection.getsockname()
-            return f"127.0.0.1:{port}", f"localhost:{port}"
+            followed = mode == "navigate" and self.path in ("/", "/index.html")
+            return not from_elsewhere(host, origin, None if followed else site, LOOPBACK)
 
         def log_message(self, format: str, *args: object) -> None:
             """Requests are not worth a line each."""

@@ -1,7 +1,7 @@
 """The app: routes, errors and what is in front of them."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ def create_app(
     *,
     metrics: Metrics,
     api_key: str = "",
+    names: Collection[str] = (),
     queue: int = 64,
     most_bytes: int = 4 << 20,
     log_prompts: bool = False,
@@ -39,6 +40,7 @@ def create_app(
         best_of: answers completions; None: there are none.
         metrics: that `engine` tells of its batches.
         api_key: see `Gate`.
+        names: see `Gate`.
         queue: see `Gate`.
         most_bytes: see `Gate`.
         log_prompts: have prompts and answers in the log.
@@ -51,26 +53,26 @@ def create_app(
             await best_of.source.aclose()
 
     app = FastAPI(title="RewardRanker", version=rewardranker.__version__, lifespan=lifespan)
-    names = Names(ranker, best_of.source.name if best_of else None, int(time.time()))
+    models = Names(ranker, best_of.source.name if best_of else None, int(time.time()))
     metrics.queue.set_function(lambda: engine.waiting)
     add_handlers(app)
-    app.include_router(ranking_routes(engine, names, ranker))
+    app.include_router(ranking_routes(engine, models, ranker))
     if best_of is not None:
-        app.include_router(completion_routes(best_of, names, metrics, log_prompts=log_prompts))
+        app.include_router(completion_routes(best_of, models, metrics, log_prompts=log_prompts))
 
-    @app.get("/v1/models", responses=documented(401))
-    async def models() -> ModelList:
+    @app.get("/v1/models", responses=documented(401, 403))
+    async def list_models() -> ModelList:
         """What is served."""
-        return names.list()
+        return models.list()
 
-    @app.get("/health", responses={503: {"model": Health}})
+    @app.get("/health", responses={**documented(403), 503: {"model": Health}})
     async def health(response: Response) -> Health:
         """Whether requests are taken."""
         if gate.draining:
             response.status_code = 503
         return Health(status="draining" if gate.draining else "ok")
 
-    @app.get("/metrics", responses={**documented(401), 200: {"content": {CONTENT_TYPE_LATEST: {}}}})
+    @app.get("/metrics", responses={**documented(401, 403), 200: {"content": {CONTENT_TYPE_LATEST: {}}}})
     async def prometheus() -> Response:
         """Prometheus' text."""
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
@@ -87,5 +89,5 @@ def create_app(
 
     app.openapi = openapi  # type: ignore[method-assign]
     paths = tuple(app.openapi()["paths"])
-    gate = Gate(app, paths, metrics=metrics, api_key=api_key, queue=queue, most_bytes=most_bytes)
+    gate = Gate(app, paths, metrics=metrics, api_key=api_key, names=names, queue=queue, most_bytes=most_bytes)
     return gate

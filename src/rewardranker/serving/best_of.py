@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import time
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,11 @@ from rewardranker.models.scores import Score
 from rewardranker.problems.extraction import Extracted, extract_candidate, extract_program
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem
-from rewardranker.problems.syntax import candidate_parses
+from rewardranker.problems.syntax import LIMIT_S, candidate_parses
 from rewardranker.serving.engine import Engine
 from rewardranker.serving.errors import RequestError
-from rewardranker.serving.schemas import CandidateReport, ChatRequest, CompletionRequest, Usage
-from rewardranker.serving.sources import Sample, Source
+from rewardranker.serving.schemas import CandidateReport, ChatRequest, CompletionRequest
+from rewardranker.serving.sources import Sample, Sampled, Source
 from rewardranker.serving.visible import VisibleTests
 
 _UNRANKED = ("tools", "functions", "logprobs", "top_logprobs", "echo", "audio", "prediction")
@@ -61,7 +62,7 @@ class Chosen:
     """All candidates, best first."""
 
     candidates: list[Candidate]
-    usage: Usage
+    sampled: Sampled
     winners: int
     """So many of them are the answer."""
     refusal: str | None
@@ -94,7 +95,7 @@ class BestOf:
         judged: list[asyncio.Task[list[Candidate]]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                usage = await self.source.sample(
+                sampled = await self.source.sample(
                     request,
                     count,
                     lambda some: judged.append(group.create_task(self._judged(request, problem, some))),
@@ -102,7 +103,7 @@ class BestOf:
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         candidates = sorted((c for task in judged for c in task.result()), key=lambda c: c.place)
-        return Chosen(candidates, usage, request.n or 1, _refusal(request, candidates[0]))
+        return Chosen(candidates, sampled, request.n or 1, _refusal(request, candidates[0]))
 
     def _count(self, request: ChatRequest | CompletionRequest) -> int:
         """How many candidates; checks the request."""
@@ -165,7 +166,8 @@ class BestOf:
             found = [extract_candidate(text, problem) for text in texts]
         else:
             found = [Extracted(extract_program(text, problem.language), whole=True) for text in texts]
-        return [(e, candidate_parses(problem, e.text, e.whole)) for e in found]
+        deadline = time.monotonic() + LIMIT_S
+        return [(e, candidate_parses(problem, e.text, e.whole, deadline=deadline)) for e in found]
 
     async def _visible(self, problem: Problem, programs: Sequence[Extracted | None]) -> list[Verdict | None]:
         """What the visible tests say of each program; None: not run."""

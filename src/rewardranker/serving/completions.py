@@ -23,7 +23,7 @@ from rewardranker.serving.schemas import (
     CompletionResponse,
 )
 
-_ERRORS = documented(400, 401, 404, 408, 413, 429, 500, 502, 503, 504)
+_ERRORS = documented(400, 401, 403, 404, 408, 413, 429, 500, 502, 503, 504)
 
 
 def completion_routes(
@@ -42,10 +42,12 @@ def completion_routes(
     async def chosen(request: ChatRequest | CompletionRequest, http: Request) -> Chosen:
         names.check(request.model, best_of.source.name)
         found = await best_of.choose(request)
-        usage = found.usage
+        usage = found.sampled.usage
         metrics.tokens.labels("prompt").inc(usage.prompt_tokens)
         metrics.tokens.labels("completion").inc(usage.completion_tokens)
         noted = {"candidates": len(found.candidates), **usage.model_dump()}
+        if found.sampled.warnings:
+            noted["warnings"] = found.sampled.warnings
         if log_prompts:
             noted["request"] = request.model_dump(exclude_unset=True)
             noted["answer"] = found.candidates[0].sample.text
@@ -69,8 +71,9 @@ def completion_routes(
                 )
                 for i, c in enumerate(_winners(found))
             ],
-            usage=found.usage,
+            usage=found.sampled.usage,
             candidates=_reports(request, found),
+            warnings=list(found.sampled.warnings) or None,
         )
         return _stream(_chat_chunks(request, answer)) if request.stream else answer
 
@@ -89,8 +92,9 @@ def completion_routes(
                 )
                 for i, c in enumerate(_winners(found))
             ],
-            usage=found.usage,
+            usage=found.sampled.usage,
             candidates=_reports(request, found),
+            warnings=list(found.sampled.warnings) or None,
         )
         return _stream(_completion_chunks(request, answer)) if request.stream else answer
 
@@ -148,7 +152,7 @@ def _last(
     request: ChatRequest | CompletionRequest, answer: ChatResponse | CompletionResponse, head: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """A chunk without choices, for what belongs to all of them, where it was asked for."""
-    rest = answer.model_dump(include={"candidates"}, exclude_none=True)
+    rest = answer.model_dump(include={"candidates", "warnings"}, exclude_none=True)
     if request.stream_options and request.stream_options.include_usage:
         rest["usage"] = answer.usage.model_dump()
     if rest:

@@ -17,8 +17,10 @@ import numpy as np
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
+from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.remote_ranker import RemoteRanker
 from rewardranker.models.scores import Ranker, Score
+from rewardranker.models.sequence import SequenceRanker
 from rewardranker.models.tokens import CODE_END, Tokens, context_length, encode_chat, encode_prompts, is_chat
 from rewardranker.problems.problem import Problem
 from rewardranker.serving.errors import RankerError
@@ -32,11 +34,21 @@ _ROWS = 64
 Messages = Sequence[Mapping[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a ranker says of a prompt's completions."""
+
+    scores: list[Score]
+    """In the order of the completions."""
+    tokens: int | None
+    """Of prompt and completions, as the ranker reads them; None: it doesn't tell."""
+
+
 @dataclass(eq=False, slots=True)
 class _Scoring:
     prompt: str
     completions: tuple[str, ...]
-    future: "Future[list[Score]]" = field(default_factory=Future)
+    future: "Future[Scored]" = field(default_factory=Future)
 
     @property
     def size(self) -> int:
@@ -122,6 +134,10 @@ class Engine:
         Raises:
             UserError: the ranker can't take this prompt.
         """
+        return (await self.scored(prompt, completions)).scores
+
+    async def scored(self, prompt: str, completions: Sequence[str]) -> Scored:
+        """As `score`, with the tokens that were read."""
         job = _Scoring(prompt, tuple(completions))
         self._add(job)
         return await wrap_future(job.future)
@@ -196,7 +212,7 @@ class Engine:
         for job, result in zip(jobs, results, strict=True):
             job.future.set_result(result)
 
-    def _scores(self, jobs: Sequence[_Scoring]) -> list[list[Score]]:
+    def _scores(self, jobs: Sequence[_Scoring]) -> list[Scored]:
         prompts = [job.prompt for job in jobs for _ in job.completions]
         try:
             raw = self.ranker.score(prompts, [c for job in jobs for c in job.completions])
@@ -208,7 +224,12 @@ class Engine:
         probability = self.ranker.probability(raw)
         known = [None] * len(raw) if probability is None else probability.tolist()
         scores = map(Score, raw.tolist(), known)
-        return [[next(scores) for _ in job.completions] for job in jobs]
+        return [Scored([next(scores) for _ in job.completions], self._count(job)) for job in jobs]
+
+    def _count(self, job: _Scoring) -> int | None:
+        if not isinstance(self.ranker, RewardRanker | SequenceRanker):
+            return None
+        return self.ranker.count_tokens(job.prompt, job.completions)
 
     def _rollouts(self, jobs: Sequence[_Sampling]) -> list[list[Rollout]]:
         assert self._generator is not None

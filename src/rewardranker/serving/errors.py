@@ -11,7 +11,12 @@ from starlette.exceptions import HTTPException
 from rewardranker.errors import UserError
 from rewardranker.serving.schemas import ErrorBody, ErrorResponse
 
-_TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
+_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+}
 
 
 class RequestError(Exception):

@@ -9,6 +9,7 @@ from secrets import token_hex
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from rewardranker.browsers import from_elsewhere
 from rewardranker.serving.errors import error_response
 from rewardranker.serving.observe import Metrics, log
 
@@ -51,13 +52,17 @@ class _Exchange:
 
 
 class Gate:
-    """Refuses what is too much, too large or without the key; cancels what nobody waits for any more.
+    """Refuses what is too much, too large or not allowed; cancels what nobody waits for any more.
+
+    Who knows the key is allowed. Without one all are but web pages of other sites, which a browser on this
+    machine could be made to show.
 
     Args:
         app: what is behind it.
         paths: that it serves.
         metrics: counts every request.
         api_key: that requests must bear; empty: none.
+        names: that a request without a key may call the server by, see `from_elsewhere`; none: any.
         queue: requests in work or waiting, at most.
         most_bytes: of a request's body.
     """
@@ -69,10 +74,12 @@ class Gate:
         *,
         metrics: Metrics,
         api_key: str = "",
+        names: Collection[str] = (),
         queue: int = 64,
         most_bytes: int = 4 << 20,
     ) -> None:
         self._app, self.paths, self._metrics = app, paths, metrics
+        self._names = names
         self._key, self._queue, self._most = api_key.encode(), queue, most_bytes
         self._last_s = 1.0
         self.in_flight = 0
@@ -103,10 +110,10 @@ class Gate:
     async def _answer(self, exchange: _Exchange, receive: Receive) -> None:
         scope = exchange.scope
         if scope["method"] != "POST":
-            refusal = self._unauthorized(scope)
+            refusal = self._forbidden(scope)
             await (refusal or self._app)(scope, receive, exchange)
             return
-        refusal = self._unauthorized(scope) or self._busy()
+        refusal = self._forbidden(scope) or self._busy()
         if refusal is not None:
             await self._body(receive, 0)
             await refusal(scope, receive, exchange)
@@ -158,12 +165,21 @@ class Gate:
         if cancelled:
             raise _GoneError
 
-    def _unauthorized(self, scope: Scope) -> ASGIApp | None:
-        if not self._key or scope["path"] in _OPEN:
-            return None
-        given = dict(scope["headers"]).get(b"authorization", b"")
-        scheme, _, key = given.partition(b" ")
-        if scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._key):
+    def _forbidden(self, scope: Scope) -> ASGIApp | None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if not self._key:
+            host, origin, site = map(headers.get, ("host", "origin", "sec-fetch-site"))
+            if not from_elsewhere(host, origin, site, self._names):
+                return None
+            return error_response(
+                403,
+                "no requests by web pages of other sites, or to a host of another name; a server "
+                "with --api-key takes them if they bear it",
+                code="forbidden_origin",
+            )
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        known = scheme.lower() == "bearer" and hmac.compare_digest(key.strip().encode("latin-1"), self._key)
+        if known or scope["path"] in _OPEN:
             return None
         response = error_response(
             401, "a valid API key is needed: Authorization: Bearer KEY", code="invalid_api_key"

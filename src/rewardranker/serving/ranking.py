@@ -2,18 +2,22 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from secrets import token_hex
 
 from fastapi import APIRouter, Request
 
 from rewardranker.models.scores import Score
 from rewardranker.serving.best_of import together
-from rewardranker.serving.engine import Engine
+from rewardranker.serving.engine import Engine, Scored
 from rewardranker.serving.errors import RequestError, documented
 from rewardranker.serving.models import Names
 from rewardranker.serving.schemas import (
+    BilledUnits,
     Document,
+    InputTokens,
+    Meta,
+    RankerUsage,
     RerankRequest,
     RerankResponse,
     RerankResult,
@@ -22,7 +26,7 @@ from rewardranker.serving.schemas import (
     ScoreResponse,
 )
 
-_ERRORS = documented(400, 401, 404, 408, 413, 429, 500, 503)
+_ERRORS = documented(400, 401, 403, 404, 408, 413, 429, 500, 503)
 
 
 def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
@@ -39,7 +43,8 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
         request: RerankRequest, http: Request, shown: Callable[[str], Document | str]
     ) -> RerankResponse:
         names.check(request.model, name)
-        scores = await engine.score(request.query, request.texts)
+        found = await engine.scored(request.query, request.texts)
+        scores, usage = found.scores, _usage([found])
         http.state.log = {"candidates": len(scores)}
         order = sorted(range(len(scores)), key=lambda i: -scores[i].raw)
         return RerankResponse(
@@ -53,6 +58,8 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
                 )
                 for i in order[: request.top_n]
             ],
+            usage=usage,
+            meta=None if usage is None else _meta(usage.total_tokens),
         )
 
     @router.post("/rerank", responses=_ERRORS, response_model_exclude_none=True)
@@ -67,7 +74,7 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
         """As /rerank, with documents as plain strings: clients of Infinity take no others."""
         return await ranked(request, http, str)
 
-    @router.post("/score", responses=_ERRORS)
+    @router.post("/score", responses=_ERRORS, response_model_exclude_none=True)
     async def score(request: ScoreRequest, http: Request) -> ScoreResponse:
         """Score candidates, each for its prompt or all for one."""
         names.check(request.model, name)
@@ -77,11 +84,13 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
         places: dict[str, list[int]] = {}
         for i, query in enumerate(queries):
             places.setdefault(query, []).append(i)
-        found = await together(*(engine.score(q, [documents[i] for i in some]) for q, some in places.items()))
+        found = await together(
+            *(engine.scored(q, [documents[i] for i in some]) for q, some in places.items())
+        )
         known = {
             i: s
-            for some, scores in zip(places.values(), found, strict=True)
-            for i, s in zip(some, scores, strict=True)
+            for some, scored in zip(places.values(), found, strict=True)
+            for i, s in zip(some, scored.scores, strict=True)
         }
         http.state.log = {"candidates": len(known)}
         return ScoreResponse(
@@ -92,9 +101,20 @@ def ranking_routes(engine: Engine, names: Names, name: str) -> APIRouter:
                 ScoreData(index=i, score=_value(i, known[i], bool(request.use_activation)))
                 for i in range(len(known))
             ],
+            usage=_usage(found),
         )
 
     return router
+
+
+def _usage(found: Sequence[Scored]) -> RankerUsage | None:
+    counts = [scored.tokens for scored in found if scored.tokens is not None]
+    return RankerUsage(prompt_tokens=sum(counts), total_tokens=sum(counts)) if counts else None
+
+
+def _meta(tokens: int) -> Meta:
+    billed = BilledUnits(input_tokens=tokens, total_tokens=tokens)
+    return Meta(billed_units=billed, tokens=InputTokens(input_tokens=tokens))
 
 
 def _value(i: int, score: Score, activated: bool) -> float:

@@ -68,12 +68,44 @@ class RerankResult(_Answer):
     document: Document | str | None = None
 
 
+class RankerUsage(_Answer):
+    """As Jina, vLLM and Infinity tell of it."""
+
+    prompt_tokens: int
+    """Of queries and candidates, as the ranker reads them: it writes none."""
+    total_tokens: int
+    """The same."""
+
+
+class InputTokens(_Answer):
+    """Cohere's."""
+
+    input_tokens: int
+
+
+class BilledUnits(InputTokens):
+    """Cohere's, and LiteLLM's name for it."""
+
+    total_tokens: int
+
+
+class Meta(_Answer):
+    """Usage as Cohere tells of it."""
+
+    billed_units: BilledUnits
+    tokens: InputTokens
+
+
 class RerankResponse(_Answer):
     """Candidates, the best first."""
 
     id: str
     model: str
     results: list[RerankResult]
+    usage: RankerUsage | None = None
+    """Absent where another server computes the ranker: it counts."""
+    meta: Meta | None = None
+    """Likewise."""
 
 
 _Texts = str | Annotated[list[str], Field(min_length=1, max_length=_DOCUMENTS)]
@@ -119,6 +151,8 @@ class ScoreResponse(_Answer):
     created: int
     model: str
     data: list[ScoreData]
+    usage: RankerUsage | None = None
+    """As of `RerankResponse`."""
 
 
 class StreamOptions(BaseModel):
@@ -275,6 +309,8 @@ class ChatResponse(_Answer):
     choices: list[ChatChoice]
     usage: Usage
     candidates: list[CandidateReport] | None = None
+    warnings: list[str] | None = None
+    """What of the request the upstream did not honour."""
 
 
 class CompletionChoice(_Answer):
@@ -297,6 +333,8 @@ class CompletionResponse(_Answer):
     choices: list[CompletionChoice]
     usage: Usage
     candidates: list[CandidateReport] | None = None
+    warnings: list[str] | None = None
+    """What of the request the upstream did not honour."""
 
 
 class ModelCard(_Answer):

@@ -1,13 +1,15 @@
 """The server's process: its socket, its signals, and its end."""
 
+import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import FrameType
 
 import uvicorn
 
 from rewardranker import progress
+from rewardranker.browsers import LOOPBACK
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.load import load_ranker
@@ -95,6 +97,7 @@ def serve(
             BestOf(source, engine, tests, best_of) if source else None,
             metrics=metrics,
             api_key=api_key,
+            names=_names(listening, host),
             queue=queue,
             most_bytes=most_bytes,
             log_prompts=log_prompts,
@@ -107,6 +110,14 @@ def serve(
         engine.close()
         tests.close()
         listening.close()
+
+
+def _names(listening: socket.socket, host: str) -> Collection[str]:
+    """What a server that only this machine reaches is called; of another nobody knows all the names."""
+    address = listening.getsockname()[0]
+    if not ipaddress.ip_address(address).is_loopback:
+        return ()
+    return LOOPBACK | {f"[{name}]" if ":" in name else name.lower() for name in (address, host)}
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Protocol
 
-from rewardranker.models.upstream import Upstream, UpstreamError, UpstreamTimeoutError
+from rewardranker.models.upstream import Upstream, UpstreamChoice, UpstreamError, UpstreamTimeoutError
+from rewardranker.problems.problem import Problem
 from rewardranker.serving.engine import Engine, Messages
 from rewardranker.serving.errors import RequestError
 from rewardranker.serving.schemas import ChatRequest, CompletionRequest, SamplingRequest, Usage
@@ -27,6 +28,15 @@ class Sample:
 OnSamples = Callable[[Sequence[Sample]], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What is known when all candidates are there."""
+
+    usage: Usage
+    warnings: tuple[str, ...] = ()
+    """What of the request was not honoured."""
+
+
 class Source(Protocol):
     """Samples for requests."""
 
@@ -40,8 +50,10 @@ class Source(Protocol):
             RequestError: naming the field.
         """
 
-    async def sample(self, request: ChatRequest | CompletionRequest, n: int, on_samples: OnSamples) -> Usage:
-        """Hand `n` candidates to `on_samples`, as they come; what all of them took.
+    async def sample(
+        self, request: ChatRequest | CompletionRequest, n: int, on_samples: OnSamples
+    ) -> Sampled:
+        """Hand `n` candidates to `on_samples`, as they come.
 
         Raises:
             RequestError: there is no sampling for this request, or it failed.
@@ -86,7 +98,9 @@ class Local:
                     "messages",
                 )
 
-    async def sample(self, request: ChatRequest | CompletionRequest, n: int, on_samples: OnSamples) -> Usage:
+    async def sample(
+        self, request: ChatRequest | CompletionRequest, n: int, on_samples: OnSamples
+    ) -> Sampled:
         """As of `Source`."""
         prompt: str | Messages
         if isinstance(request, CompletionRequest):
@@ -104,7 +118,7 @@ class Local:
             stop=request.stops,
         )
         on_samples([Sample(r.text, "length" if r.finish_reason == "length" else "stop") for r in rollouts])
-        return _usage(len(rollouts[0].prompt_ids), sum(len(r.ids) for r in rollouts))
+        return Sampled(_usage(len(rollouts[0].prompt_ids), sum(len(r.ids) for r in rollouts)))
 
     def continues(self, request: ChatRequest | CompletionRequest) -> bool:
         """As of `Source`."""
@@ -127,9 +141,21 @@ class Remote:
     def check(self, request: SamplingRequest) -> None:
         """As of `Source`."""
 
-    async def sample(self, request: ChatRequest | CompletionRequest, n: int, on_samples: OnSamples) -> Usage:
+    async def sample(
+        self, request: ChatRequest | CompletionRequest, n: int, on_samples: OnSamples
+    ) -> Sampled:
         """As of `Source`."""
         extra = request.extra
+        # It may take no more than four stop tokens, or leave them in.
+        stops = () if extra.get("include_stop_str_in_output") else tuple(request.stops)
+        cut = Problem("", "", "", "", stop_tokens=stops).truncate
+
+        def sample(choice: UpstreamChoice) -> Sample:
+            text = cut(choice.text)
+            return Sample(
+                text, choice.finish_reason if text == choice.text and choice.finish_reason else "stop"
+            )
+
         if request.top_p is not None:
             extra["top_p"] = request.top_p
         fields: dict[str, Any] = {
@@ -138,9 +164,7 @@ class Remote:
             "max_tokens": _max_tokens(request),
             "stop": request.stops,
             "seed": request.seed,
-            "on_choices": lambda choices: on_samples(
-                [Sample(c.text, c.finish_reason or "stop") for c in choices]
-            ),
+            "on_choices": lambda choices: on_samples([sample(choice) for choice in choices]),
             "extra": extra,
         }
         try:
@@ -155,7 +179,10 @@ class Remote:
             # What it says of the request is the client's to mend; of keys and models, the operator's.
             status = e.status if e.status in (400, 413, 422, 429) else 502
             raise RequestError(status, str(e), code="upstream_error") from e
-        return _usage(answer.prompt_tokens, answer.completion_tokens)
+        unseeded = ("the upstream takes no seed: the same request may get another answer",)
+        return Sampled(
+            _usage(answer.prompt_tokens, answer.completion_tokens), unseeded if answer.unseeded else ()
+        )
 
     def continues(self, request: ChatRequest | CompletionRequest) -> bool:
         """As of `Source`."""

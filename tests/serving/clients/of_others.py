@@ -32,6 +32,7 @@ for provider, base in (
         api_base=base,
         api_key="none",
     )
+    assert answer.meta["billed_units"]["total_tokens"] > 0
     results = [(r["index"], r["relevance_score"]) for r in answer.results]
     if provider != "cohere":  # asks /v2/rerank, where Cohere itself returns none
         texts = [r["document"]["text"] for r in answer.results]
