@@ -137,6 +137,7 @@ def test_evaluate_writes_metrics_and_prints_the_table(workshop):
         "candidates.parquet",
         "scores.parquet",
         "outcomes.parquet",
+        "problems.parquet",
         "table.md",
         "table.tex",
     }
