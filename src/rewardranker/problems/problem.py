@@ -1,5 +1,6 @@
 """`Problem`: what to solve and how it is judged."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -67,9 +68,14 @@ class Problem:
         return f"{self.prompt}{completion}\n{self.output_probe}"
 
     def truncate(self, completion: str) -> str:
-        """`completion` up to the earliest stop token (MultiPL-E's rule: searched in the completion only)."""
-        cuts = [i for token in self.stop_tokens if (i := completion.find(token)) >= 0]
-        return completion[: min(cuts)] if cuts else completion
+        """See `truncated`."""
+        return truncated(completion, self.stop_tokens)
+
+
+def truncated(completion: str, stop_tokens: Iterable[str]) -> str:
+    """`completion` up to the earliest stop token (MultiPL-E's rule: searched in the completion only)."""
+    cuts = [i for token in stop_tokens if (i := completion.find(token)) >= 0]
+    return completion[: min(cuts)] if cuts else completion
 
 
 def task_of(problem_id: str, language: str) -> str:

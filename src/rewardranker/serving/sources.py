@@ -6,7 +6,7 @@ from secrets import token_hex
 from typing import Any, Protocol
 
 from rewardranker.models.upstream import Upstream, UpstreamChoice, UpstreamError, UpstreamTimeoutError
-from rewardranker.problems.problem import Problem
+from rewardranker.problems.problem import truncated
 from rewardranker.serving.engine import Engine, Messages
 from rewardranker.serving.errors import RequestError
 from rewardranker.serving.schemas import ChatRequest, CompletionRequest, SamplingRequest, Usage
@@ -147,11 +147,10 @@ class Remote:
         """As of `Source`."""
         extra = request.extra
         # It may take no more than four stop tokens, or leave them in.
-        stops = () if extra.get("include_stop_str_in_output") else tuple(request.stops)
-        cut = Problem("", "", "", "", stop_tokens=stops).truncate
+        stops = () if extra.get("include_stop_str_in_output") else request.stops
 
         def sample(choice: UpstreamChoice) -> Sample:
-            text = cut(choice.text)
+            text = truncated(choice.text, stops)
             return Sample(
                 text, choice.finish_reason if text == choice.text and choice.finish_reason else "stop"
             )

@@ -14,7 +14,7 @@ from rewardranker.recipe import Recipe
 from rewardranker.report.charts import Series, interval_strip, line_chart
 from rewardranker.run import environment
 from rewardranker.studies.study import MEASURES, Results, Study
-from rewardranker.studies.summary import Json, points, summarise
+from rewardranker.studies.summary import Json, between, points, summarise
 
 _STYLES = (
     *("ranker-1", "policy-2", "ranker-2", "policy-3", "majority", "policy-4", "ranker-3", "logprob"),
@@ -98,7 +98,7 @@ def tables(summary: Json) -> list[Table]:
                 [
                     *_compared(d),
                     points(d["value"]),
-                    f"{points(d['ci95'][0])} to {points(d['ci95'][1])}",
+                    between(d["ci95"]),
                     ", ".join(map(points, d["seeds"])),
                 ]
                 for d in summary["differences"]

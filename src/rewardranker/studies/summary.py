@@ -163,6 +163,11 @@ def points(share: float) -> str:
     return "0.0" if float(text) == 0 else text
 
 
+def between(ci95: Sequence[float]) -> str:
+    """An interval in percentage points."""
+    return f"{points(ci95[0])} to {points(ci95[1])}"
+
+
 def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
     """Which arm solves most by a measure, and whether the second does less."""
     with_it = {
@@ -177,7 +182,7 @@ def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
     level = {arm: float(np.mean([v.mean() for v in by_seed])) for arm, by_seed in solved.items()}
     first, second = sorted(level, key=level.__getitem__, reverse=True)[:2]
     lead = pooled([a - b for a, b in zip(solved[first], solved[second], strict=True)])
-    interval = f"{points(lead['value'])}, {points(lead['ci95'][0])} to {points(lead['ci95'][1])}"
+    interval = f"{points(lead['value'])}, {between(lead['ci95'])}"
     less = "not measurably less" if _unclear(lead) else "less"
     return (
         f"Most was solved by {_WORDS[measure]} of “{first}”, {100 * level[first]:.1f} %; "
@@ -188,16 +193,16 @@ def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
 def _sentence(d: Json) -> str:
     """The difference in words, by rule."""
     low, high = d["ci95"]
-    interval = f"{points(low)} to {points(high)}"
+    interval = between(d["ci95"])
     measure, arm = _WORDS[d["measure"]], f"“{d['arm']}”"
     within = d["arm"] == d["against"]
     if _unclear(d):
-        between = f"between {measure} and {_WORDS[d['against_measure']]}" if within else f"in {measure}"
+        compared = f"between {measure} and {_WORDS[d['against_measure']]}" if within else f"in {measure}"
         over = f"With {arm}" if within else f"{arm} against “{d['against']}”"
         # Where no problem differs at all, 3 / n bounds how many could (95 %, the rule of three).
         largest = max(abs(low), abs(high), 3 / d["problems"])
         return (
-            f"{over}: no difference {between} could be measured ({points(d['value'])} points, {interval}); "
+            f"{over}: no difference {compared} could be measured ({points(d['value'])} points, {interval}); "
             f"an effect above {100 * largest:.1f} points is excluded."
         )
     size = f"{abs(100 * d['value']):.1f} points"
