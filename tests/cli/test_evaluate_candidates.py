@@ -121,8 +121,7 @@ def test_a_reward_model_of_others_is_a_selector_too(rewardranker, workshop, tmp_
     assert result.code == 0, result.err
     found = json.loads((tmp_path / "sampled" / "metrics.json").read_text())
     assert {"sample", "ranker"} <= {row["selector"] for row in found["rows"]}
-    (judged,) = found["ranker"]
-    assert judged["ece"] is None and judged["reliability"] == []
+    assert found["calibration"] is None
 
 
 def test_rows_of_rank_bring_their_scores(rewardranker, workshop, tmp_path):
@@ -151,6 +150,7 @@ def test_mistakes(rewardranker, pool, tmp_path):
         ((), "give one of --generator"),
         (("--generator", tmp_path, "--candidates", pool), "give one of --generator"),
         (("--generator", tmp_path), "to sample, name problems"),
+        ((pool, "--generator", tmp_path, "--run", "nothing"), "--run is for --candidates"),
         (("--candidates", tmp_path / "none.jsonl"), "cannot read it"),
     ):
         result = rewardranker("evaluate", *words, "-o", tmp_path / "out")

@@ -128,10 +128,11 @@ def test_train_ppo_without_development_problems(workshop, rewardranker, small, t
 
 def test_evaluate_writes_metrics_and_prints_the_table(workshop):
     metrics = json.loads((workshop.evaluation / "metrics.json").read_text())
-    assert metrics["problems"] == 4
-    rows = {(row["selector"], row["temperature"]) for row in metrics["rows"] if row["selector"] != "majority"}
-    at_one = {(selector, 1.0) for selector in ("sample", "logprob", "ranker", "oracle")}
-    assert rows == at_one | {("greedy", 0.0), ("sample", 0.5)}
+    assert metrics["problems"] == 4 and metrics["generator"] == str(workshop.aligned)
+    rows = {(row["selector"], row["n"]) for row in metrics["rows"] if "majority" not in row["selector"]}
+    of_all = {(selector, 3) for selector in ("logprob", "ranker", "staged", "oracle")}
+    assert rows >= of_all | {("greedy", 1), ("sample", 1)}
+    assert metrics["calibration"]["brier"] >= 0
     assert {p.name for p in workshop.evaluation.iterdir()} == {
         "metrics.json",
         "candidates.parquet",
@@ -141,17 +142,20 @@ def test_evaluate_writes_metrics_and_prints_the_table(workshop):
         "table.md",
         "table.tex",
     }
-    assert "4 test problems" in workshop.results["evaluate"].out
+    drawn = read_table(workshop.evaluation / "candidates.parquet", EvaluatedCandidate)
+    assert [c.temperature for c in drawn] == [1.0] * 4 * 3 + [0.0] * 4
+    assert {c.policy for c in drawn} == {workshop.aligned.name}
+    assert "4 problems, 12 candidates" in workshop.results["evaluate"].out
 
 
-def test_evaluate_without_a_ranker_and_with_one_temperature(workshop, rewardranker, tmp_path):
+def test_evaluate_without_a_ranker(workshop, rewardranker, tmp_path):
     out = tmp_path / "evaluation"
-    settings = ["--recipe", "tiny", "--set", "evaluation.n=2", "--set", "evaluation.cool_temperature=1.0"]
-    settings += ["--set", "sampling.max_new_tokens=24"]
-    result = rewardranker("evaluate", workshop.test, "--generator", workshop.sft, *settings, "-o", out)
+    settings = ("--recipe", "tiny", "--set", "evaluation.n=2", "--set", "sampling.max_new_tokens=24")
+    command = ("evaluate", workshop.test, "--generator", workshop.sft, *settings, "-o", out)
+    result = rewardranker(*command, "--format", "markdown")
     assert result.code == 0, result.err
-    found = json.loads((out / "metrics.json").read_text())["rows"]
-    rows = {(row["selector"], row["temperature"]) for row in found if row["selector"] != "majority"}
-    assert rows == {("greedy", 0.0), ("sample", 1.0), ("logprob", 1.0), ("oracle", 1.0)}
-    drawn = read_table(out / "candidates.parquet", EvaluatedCandidate)
-    assert len(drawn) == 4 * (2 + 1)  # the same temperature isn't sampled twice
+    assert result.out == (out / "table.md").read_text()
+    metrics = json.loads((out / "metrics.json").read_text())
+    selectors = {row["selector"] for row in metrics["rows"]}
+    assert selectors >= {"sample", "greedy", "logprob", "oracle"} and "ranker" not in selectors
+    assert not (out / "scores.parquet").exists() and metrics["calibration"] is None

@@ -31,3 +31,11 @@ def test_a_study_measures_all_its_arms_and_says_what_it_found(name: str, directo
     assert page.startswith(f"# {made.question}\n")
     assert f"rewardranker study {name} --seeds 1 --small" in page
     assert "<svg" in (directory / name / f"{name}.html").read_text()
+
+
+def test_an_arm_pays_only_for_what_it_needs(directory: Path) -> None:
+    study("cost", seeds=1, budget=None, directory=directory, small=True)
+    arms = json.loads((directory / "cost" / "cost.json").read_text())["arms"]
+    tokens = {arm["name"]: arm["cost"]["tokens"] for arm in arms}
+    assert tokens["SFT"] < tokens["RFT 1"] < tokens["RFT 1 + ranker 1"]
+    assert tokens["RFT 2"] < tokens["RFT 2 + ranker 2"]  # RFT learns from verdicts

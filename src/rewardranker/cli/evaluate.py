@@ -1,5 +1,6 @@
 """`rewardranker evaluate`: a generator, a server or candidates that exist, on problems with tests."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -97,7 +98,7 @@ def evaluate(
     Example: rewardranker evaluate --candidates completions/ -o out --format markdown
     """
     from rewardranker.errors import UserError
-    from rewardranker.evaluation.benchmark import measure_existing, measure_generator, sampled_by_server
+    from rewardranker.evaluation.benchmark import measure_existing, sampled_by_generator, sampled_by_server
     from rewardranker.evaluation.existing import read_existing
     from rewardranker.models.load import load_ranker
     from rewardranker.problems.loaders import load_problems
@@ -108,58 +109,45 @@ def evaluate(
             "give one of --generator or --upstream (candidates are sampled) and --candidates (they exist)"
         )
     check_out(out, folder=True)
+    if candidates is None and runs != "all":
+        raise UserError("--run is for --candidates, which have labels: what is sampled is executed")
     if candidates is None and not problems:
         raise UserError("to sample, name problems: rewardranker evaluate PROBLEMS ... -o OUT")
     config = load_recipe(recipe, tuple(assignments))
     files = problems or []
-    if generator is not None:
-        from rewardranker.models.generator import Generator
-        from rewardranker.models.lora import weights_dtype
+    source: dict[str, Any]
+    with ExitStack() as kept:
+        if generator is not None:
+            from rewardranker.models.generator import Generator
+            from rewardranker.models.lora import weights_dtype
 
-        dtype = weights_dtype(config.compute, trained=False)
-        known = load_problems(*files)
-        form = prompt or config.generator.prompt
-        policy_model = Generator.from_pretrained(generator, form, config.generator.system, dtype=dtype)
-        judge = load_ranker(ranker, dtype=dtype) if ranker else None
-        _print_run(measure_generator(policy_model, known, out, config, judge))
-        return
-    if candidates is not None:
-        given = read_existing(candidates, *files, policy=policy, temperature=temperature)
-        judge = load_ranker(ranker) if ranker else None
-        summary = measure_existing(
-            given,
-            out,
-            config,
-            name=candidates.name.split(".")[0],
-            source={"candidates_file": str(candidates)},
-            ranker=judge,
-            runs=runs,
-            timeout_s=timeout_s,
-        )
-    else:
-        from rewardranker.models.answers import kept_answers
+            name, source = generator.resolve().name, {"generator": str(generator)}
+            known = load_problems(*files)  # its mistakes are told of before a model is loaded
+            dtype = weights_dtype(config.compute, trained=False)
+            form = prompt or config.generator.prompt
+            sampler = Generator.from_pretrained(generator, form, config.generator.system, dtype=dtype)
+            judge = load_ranker(ranker, dtype=dtype) if ranker else None
+            given = sampled_by_generator(sampler, known, config, name)
+        elif candidates is not None:
+            name, source = candidates.name.split(".")[0], {"candidates_file": str(candidates)}
+            given = read_existing(candidates, *files, policy=policy, temperature=temperature)
+            judge = load_ranker(ranker) if ranker else None
+        else:
+            from rewardranker.models.answers import kept_answers
 
-        server = open_upstream(upstream, model, requests, patience_s)
-        known = load_problems(*files)
-        judge = load_ranker(ranker) if ranker else None
-        with kept_answers(out) as answers:
+            server = open_upstream(upstream, model, requests, patience_s)
+            known = load_problems(*files)
+            judge = load_ranker(ranker) if ranker else None
+            answers = kept.enter_context(kept_answers(out))
             given = sampled_by_server(
                 server, known, answers, config, requests=requests, chat=prompt == "chat"
             )
-            source = {"upstream": server.url, "model": model, "unseeded": server.unseeded}
-            summary = measure_existing(
-                given, out, config, name=model, source=source, ranker=judge, timeout_s=timeout_s
-            )
+            name, source = model, {"upstream": server.url, "model": model, "unseeded": server.unseeded}
+        summary = measure_existing(
+            given, out, config, name=name, source=source, ranker=judge, runs=runs, timeout_s=timeout_s
+        )
     _print(summary, shown)
     _tell(summary)
-
-
-def _print_run(metrics: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    from rewardranker.report.table import table
-
-    Console().print(table(metrics))
 
 
 def _print(summary: dict[str, Any], shown: Format) -> None:

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewardranker import progress
-from rewardranker.evaluation.best_of_n import ranker_input
+from rewardranker.evaluation.best_of_n import ranker_input, score_all
 from rewardranker.evaluation.existing import SAMPLES_TIMEOUT_S, Existing
 from rewardranker.evaluation.judging import Runs, evaluated, judge_candidates
 from rewardranker.evaluation.language_table import language_table
 from rewardranker.evaluation.published import MULTIPL_E_TIMEOUT_S
 from rewardranker.evaluation.records import EvaluatedCandidate, ExistingCandidate, ScoredCandidate
 from rewardranker.evaluation.selection import Outcome, Selection, compare_selectors
-from rewardranker.evaluation.summary import Policy, summarise
 from rewardranker.execution.cache import VerdictCache
 from rewardranker.files import atomic_directory, write_json, write_text
 from rewardranker.models.scores import Ranker
+from rewardranker.problems.candidate import Candidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Recipe
 from rewardranker.tables import write_table
@@ -68,22 +68,56 @@ def sampled_by_server(
             chat=chat,
             on_progress=bar.advance,
         )
+    candidates = [_given(d.candidate, d.temperature, whole=d.whole) for d in drawn]
+    return Existing(list(problems), candidates, _upstream_s(problems))
+
+
+def _upstream_s(problems: Sequence[Problem]) -> float:
+    return MULTIPL_E_TIMEOUT_S if any(p.evaluation_only for p in problems) else SAMPLES_TIMEOUT_S
+
+
+def _given(c: Candidate, temperature: float, *, whole: bool = False) -> ExistingCandidate:
+    """A candidate that was sampled at `temperature`, as one that exists."""
+    return ExistingCandidate(
+        c.problem_id,
+        c.index,
+        c.text,
+        whole=whole,
+        policy=c.policy,
+        temperature=temperature,
+        logprob_sum=None if isnan(c.logprob_sum) else c.logprob_sum,
+        n_tokens=c.n_tokens,
+    )
+
+
+def sampled_by_generator(
+    generator: "Generator", problems: Sequence[Problem], config: Recipe, name: str
+) -> Existing:
+    """A generator's candidates, n and a greedy one a problem, likewise.
+
+    Args:
+        generator: samples.
+        problems: what for.
+        config: the recipe.
+        name: what its candidates' policy is called.
+    """
+    from rewardranker.evaluation.policy import sampled
+
+    settings = config.evaluation
     candidates = [
-        ExistingCandidate(
-            c.problem_id,
-            c.index,
-            c.text,
-            whole=d.whole,
-            policy=c.policy,
-            temperature=d.temperature,
-            logprob_sum=None if isnan(c.logprob_sum) else c.logprob_sum,
-            n_tokens=c.n_tokens,
+        _given(c, temperature)
+        for temperature, n in ((settings.temperature, settings.n), (0.0, 1))
+        for c in sampled(
+            generator,
+            name,
+            problems,
+            n=n,
+            temperature=temperature,
+            sampling=config.sampling,
+            seed=config.seed,
         )
-        for d in drawn
-        for c in [d.candidate]
     ]
-    upstream_s = MULTIPL_E_TIMEOUT_S if any(p.evaluation_only for p in problems) else SAMPLES_TIMEOUT_S
-    return Existing(list(problems), candidates, upstream_s)
+    return Existing(list(problems), candidates, _upstream_s(problems))
 
 
 def measure_existing(
@@ -122,11 +156,13 @@ def measure_existing(
     )
     summary = {**source, "without_candidates": given.without_candidates, **selection.summary}
     rows = evaluated(judged, default_policy=name)
-    _write(out, given.problems, rows, _scores(rows, chosen), selection, summary)
+    _write(out, given.problems, rows, _score_rows(rows, chosen), selection, summary)
     return summary
 
 
-def _scores(rows: Sequence[EvaluatedCandidate], given: Sequence[ExistingCandidate]) -> list[ScoredCandidate]:
+def _score_rows(
+    rows: Sequence[EvaluatedCandidate], given: Sequence[ExistingCandidate]
+) -> list[ScoredCandidate]:
     """What the ranker says of candidates, greedy ones beside others left out; empty: none has a score."""
     if all(c.score is None for c in given):
         return []
@@ -144,66 +180,6 @@ def _scores(rows: Sequence[EvaluatedCandidate], given: Sequence[ExistingCandidat
         for row, c in zip(rows, given, strict=True)
         if c.temperature != 0 or only_greedy
     ]
-
-
-def measure_generator(
-    generator: "Generator",
-    problems: Sequence[Problem],
-    out: Path,
-    config: Recipe,
-    ranker: Ranker | None,
-) -> dict[str, Any]:
-    """A generator's candidates, as in a run's last stage; writes `out` likewise, and returns its metrics.
-
-    They are a run's, with what `measure_existing` returns under "selection".
-    """
-    from rewardranker.evaluation.policy import evaluated_candidates, scored_candidates
-
-    settings = config.evaluation
-    candidates = evaluated_candidates(
-        generator,
-        "sft",
-        problems,
-        evaluation=settings,
-        sampling=config.sampling,
-        execution=config.execution,
-        seed=config.seed,
-    )
-    warm = [c for c in candidates if c.temperature == settings.temperature]
-    scores = scored_candidates(ranker, 1, problems, warm) if ranker else []
-    metrics = summarise(
-        problems,
-        candidates,
-        scores,
-        policies=[Policy("sft", "sft", 0)],
-        variant=None,
-        align=None,
-        temperature=settings.temperature,
-        cool_temperature=settings.cool_temperature,
-        bootstrap=settings.bootstrap,
-        seed=config.seed,
-    )
-    raw = {(s.problem_id, s.index): s.raw for s in scores}
-    executed = [
-        ExistingCandidate(
-            c.problem_id,
-            c.index,
-            c.text,
-            label=c.strict_status,
-            policy=c.policy,
-            temperature=c.temperature,
-            logprob_sum=c.logprob_sum,
-            n_tokens=c.n_tokens,
-            score=raw[c.problem_id, c.index] if ranker and c.temperature else None,
-        )
-        for c in candidates
-        if c.temperature in (0.0, settings.temperature)
-    ]
-    judged = judge_candidates(problems, executed, config.execution, runs="visible")
-    selection = compare_selectors(problems, judged, resamples=settings.bootstrap, seed=config.seed)
-    metrics["selection"] = selection.summary
-    _write(out, problems, candidates, scores, selection, metrics)
-    return metrics
 
 
 def _write(
@@ -227,22 +203,14 @@ def _write(
 
 
 def scored(given: Existing, ranker: Ranker) -> list[ExistingCandidate]:
-    """The candidates with what the ranker says of them; identical ones are scored once."""
+    """The candidates with what the ranker says of them."""
     known = {p.id: p for p in given.problems}
     inputs = [
         (known[c.problem_id].prompt, ranker_input(known[c.problem_id], c.text, c.whole, ranker))
         for c in given.candidates
     ]
-    unique = list(dict.fromkeys(inputs))
-    with progress.task("score", len(unique)) as bar:
-        raw = ranker.score([p for p, _ in unique], [t for _, t in unique], on_progress=bar.advance)
-    probability = ranker.probability(raw)
-    place = {pair: i for i, pair in enumerate(unique)}
+    raw, probability = score_all(ranker, inputs, "score")
     return [
-        replace(
-            c,
-            score=float(raw[place[pair]]),
-            probability=None if probability is None else float(probability[place[pair]]),
-        )
-        for c, pair in zip(given.candidates, inputs, strict=True)
+        replace(c, score=r, probability=None if isnan(p) else p)
+        for c, r, p in zip(given.candidates, raw.tolist(), probability.tolist(), strict=True)
     ]

@@ -4,6 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.execution.pool import execute
 from rewardranker.execution.program import Program
@@ -74,6 +78,28 @@ def ranking_key(raw: float, parses: bool | None, visible: bool | None = None) ->
 def ranker_input(problem: Problem, text: str, whole: bool, ranker: Ranker) -> str:
     """A candidate as `ranker` reads it: the whole program, or what follows the prompt."""
     return problem.prompt + text if ranker.reads_programs and not whole else text
+
+
+def score_all(
+    ranker: Ranker, inputs: Sequence[tuple[str, str]], what: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a ranker says of many candidates, with progress called `what`; equal ones are scored once.
+
+    Args:
+        ranker: any.
+        inputs: prompt and `ranker_input` of each.
+        what: the progress bar's name.
+
+    Returns:
+        Raw scores, and calibrated probabilities, NaN without a calibration, of each.
+    """
+    unique = dict.fromkeys(inputs)
+    with progress.task(what, len(unique)) as bar:
+        raw = ranker.score([p for p, _ in unique], [t for _, t in unique], on_progress=bar.advance)
+    probability = ranker.probability(raw)
+    place = {pair: i for i, pair in enumerate(unique)}
+    places = [place[pair] for pair in inputs]
+    return raw[places], np.full(len(places), np.nan) if probability is None else probability[places]
 
 
 def rank_candidates(

@@ -98,13 +98,16 @@ def judge_candidates(
         p.id: (p, p.by_visible_tests(), replace(p, tests=output_probe(p), tests_beside="")) for p in problems
     }
     run = {"all": (0, 1, 2), "visible": (1, 2), "nothing": ()}[runs]
+    judges: tuple[Literal["inside", "outside"], ...] = (execution.judge, "inside", "inside")
     wanted: list[tuple[int, int, Program]] = []
     for i, c in enumerate(candidates):
         problem, *_ = variants = judged_by[c.problem_id]
         if not (runs == "all" and problem.has_tests) and not c.label:
             why = "neither tests nor a label" if runs == "all" else "no label and its tests are not to be run"
             raise UserError(f"problem {problem.id}: candidate {c.index} has {why}, so nothing is known of it")
-        wanted += [(i, what, c.program(variants[what])) for what in run if variants[what].has_tests]
+        wanted += [
+            (i, what, c.program(variants[what], judges[what])) for what in run if variants[what].has_tests
+        ]
     found: dict[tuple[int, int], Verdict] = {}
     if wanted:
         judged = verdicts([program for _, _, program in wanted], execution, "execute", cache)

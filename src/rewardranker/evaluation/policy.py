@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from rewardranker import progress
-from rewardranker.evaluation.best_of_n import ranker_input
+from rewardranker.evaluation.best_of_n import ranker_input, score_all
 from rewardranker.evaluation.judging import verdicts
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.execution.program import Program
@@ -27,7 +25,7 @@ def executed_candidates(
     seed: int,
 ) -> list[ExecutedCandidate]:
     """What policy `name` proposes: `n` candidates a problem at the recipe's temperature, all executed."""
-    drawn = _sampled(
+    drawn = sampled(
         generator, name, problems, n=n, temperature=sampling.temperature, sampling=sampling, seed=seed
     )
     by_id = {p.id: p for p in problems}
@@ -68,7 +66,7 @@ def evaluated_candidates(
     draws = {evaluation.temperature: evaluation.n, evaluation.cool_temperature: evaluation.n, 0.0: 1}
     drawn: list[tuple[float, Candidate]] = []
     for temperature, n in draws.items():
-        candidates = _sampled(
+        candidates = sampled(
             generator, name, problems, n=n, temperature=temperature, sampling=sampling, seed=seed
         )
         drawn += [(temperature, c) for c in candidates]
@@ -103,7 +101,7 @@ def evaluated_candidates(
     ]
 
 
-def _sampled(
+def sampled(
     generator: Generator,
     name: str,
     problems: Sequence[Problem],
@@ -113,6 +111,7 @@ def _sampled(
     sampling: Sampling,
     seed: int,
 ) -> list[Candidate]:
+    """`n` candidates a problem of policy `name`, with progress."""
     with progress.task(f"sample {name} at T = {temperature:g}", len(problems) * n) as bar:
         return generator.sample(
             problems,
@@ -135,13 +134,11 @@ def scored_candidates(
     """What the ranker of `iteration` says of each candidate."""
     by_id = {p.id: p for p in problems}
     owners = [by_id[c.problem_id] for c in candidates]
-    texts = [ranker_input(p, c.text, False, ranker) for p, c in zip(owners, candidates, strict=True)]
-    with progress.task(f"score with ranker {iteration}", len(candidates)) as bar:
-        raw = ranker.score([p.prompt for p in owners], texts, on_progress=bar.advance)
-    probability = ranker.probability(raw)
-    if probability is None:
-        probability = np.full(len(raw), np.nan)
+    inputs = [
+        (p.prompt, ranker_input(p, c.text, False, ranker)) for p, c in zip(owners, candidates, strict=True)
+    ]
+    raw, probability = score_all(ranker, inputs, f"score with ranker {iteration}")
     return [
-        ScoredCandidate(c.policy, c.problem_id, c.index, iteration, float(r), float(p))
-        for c, r, p in zip(candidates, raw, probability, strict=True)
+        ScoredCandidate(c.policy, c.problem_id, c.index, iteration, r, p)
+        for c, r, p in zip(candidates, raw.tolist(), probability.tolist(), strict=True)
     ]

@@ -1,6 +1,7 @@
 """What evaluation keeps of every candidate: its own, which `rewardranker.tables` writes, or a file's."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from rewardranker.execution.program import Program
 from rewardranker.problems.problem import Problem
@@ -93,6 +94,6 @@ class ExistingCandidate:
     probability: float | None = None
     """Likewise, calibrated."""
 
-    def program(self, problem: Problem) -> Program:
-        """What judges it by the tests of `problem`."""
-        return Program.of(problem, self.text, whole=self.whole)
+    def program(self, problem: Problem, judge: Literal["inside", "outside"] = "inside") -> Program:
+        """What judges it by the tests of `problem`; see `Program.of`."""
+        return Program.of(problem, self.text, judge, whole=self.whole)

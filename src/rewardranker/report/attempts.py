@@ -95,13 +95,13 @@ def read_attempts(run_dir: Path, temperature: float | None) -> RunAttempts | Non
 
     Args:
         run_dir: of a run or an evaluation.
-        temperature: None: what is not greedy beside others.
+        temperature: of a run's; of an evaluation all that is not greedy beside others.
 
     Raises:
         UserError: a table is damaged, or an evaluation has none of its problems.
     """
     if is_evaluation(run_dir):
-        return _read_evaluation(run_dir, temperature)
+        return _read_evaluation(run_dir)
     if not (run_dir / PROBLEMS).exists() or not (run_dir / CANDIDATES).exists():
         return None
     problems = read_table(run_dir / PROBLEMS, Problem)
@@ -111,7 +111,7 @@ def read_attempts(run_dir: Path, temperature: float | None) -> RunAttempts | Non
     return run if run.policies else None
 
 
-def _read_evaluation(folder: Path, temperature: float | None) -> RunAttempts:
+def _read_evaluation(folder: Path) -> RunAttempts:
     problems, candidates, scores = (folder / path.name for path in (PROBLEMS, CANDIDATES, SCORES))
     if not problems.is_file():
         raise UserError(f"{problems}: no such file; write it anew: rewardranker evaluate")
@@ -119,7 +119,7 @@ def _read_evaluation(folder: Path, temperature: float | None) -> RunAttempts:
         read_table(problems, Problem),
         read_table(candidates, EvaluatedCandidate),
         read_table(scores, ScoredCandidate) if scores.is_file() else [],
-        temperature,
+        None,
     )
     outcomes: dict[str, dict[str, float]] = {}
     for row in read_table(folder / OUTCOMES, Outcome):

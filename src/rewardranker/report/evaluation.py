@@ -40,26 +40,25 @@ def evaluation_parts(name: str, metrics: Metrics) -> dict[str, Any]:
         name: of its folder.
         metrics: its metrics.json.
     """
-    found = metrics.get("selection", metrics)  # of a generator's candidates it stands beside a run's metrics
-    languages = [*([AVERAGE] if len(found["languages"]) > 1 else []), *found["languages"]]
-    source = metrics.get("candidates_file") or metrics.get("upstream") or "a generator"
+    languages = [*([AVERAGE] if len(metrics["languages"]) > 1 else []), *metrics["languages"]]
+    source = metrics.get("candidates_file") or metrics.get("upstream") or metrics.get("generator")
     model = f", {metrics['model']}" if metrics.get("model") else ""
     return {
         "kind": "evaluation",
         "views": VIEWS,
         "name": name,
-        "facts": f"{found['problems']:,} problems, {found['candidates']:,} candidates of {source}{model}",
-        "metrics": found,
-        "headline": _headline(found, languages[0]),
-        "languages": [(_title(x), _problems(found, x)) for x in languages],
-        "rows": _rows(found, languages),
+        "facts": f"{metrics['problems']:,} problems, {metrics['candidates']:,} candidates of {source}{model}",
+        "metrics": metrics,
+        "headline": _headline(metrics, languages[0]),
+        "languages": [(_title(x), _problems(metrics, x)) for x in languages],
+        "rows": _rows(metrics, languages),
         "pass_at_k": [
-            (k, [_cell(found["pass_at_k"], language, k=k) for language in languages])
-            for k in dict.fromkeys(row["k"] for row in found["pass_at_k"] if 1 < row["k"] < _most(found))
+            (k, [_cell(metrics["pass_at_k"], language, k=k) for language in languages])
+            for k in dict.fromkeys(row["k"] for row in metrics["pass_at_k"] if 1 < row["k"] < _most(metrics))
         ],
         "names": NAMES,
-        "curve_charts": [curve_chart(found, x) for x in languages]
-        if len(found["curves"][0]["k"]) > 1
+        "curve_charts": [curve_chart(metrics, x) for x in languages]
+        if len(metrics["curves"][0]["k"]) > 1
         else [],
         "ppo": None,
     }

@@ -10,12 +10,11 @@ they bring in the other.
 from collections.abc import Callable
 from pathlib import Path
 
-from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.recipe import Recipe
 from rewardranker.run import Stage
 from rewardranker.studies.iterations import ranker_of
-from rewardranker.studies.seed import Measured, Seed
+from rewardranker.studies.seed import Measured, Seed, learning_curve
 from rewardranker.studies.study import Arm, Study
 
 FAMILIES = {"Llama": "llama", "GPT-NeoX": "gpt_neox"}
@@ -25,14 +24,15 @@ def step(family: str, policy: int, ranker: int) -> Callable[[Seed], Measured]:
     """Policy `policy` (0: SFT) with ranker `ranker`, of a family."""
 
     def measure(seed: Seed) -> Measured:
-        if seed.recipe.generator.decoder is None:
-            raise UserError("other families need [generator.decoder]: a checkpoint has its own")
+        seed.decoder("other families")
         other = seed.changed(generator={"decoder": {"family": family}})
         generator = other.rft() if policy else other.sft()
         tested = other.tested(generator, "aligned-1" if policy else "sft")
-        found = other.measured(tested, ranker_of(other, ranker, aligned=True)[0])
+        found = other.measured(tested, ranker_of(other, ranker, aligned=True))
         if ranker > 1:
             del found.solved["greedy"]  # that of ranker 1's arm
+        elif not policy:
+            found.curves = learning_curve(generator)
         found.numbers["million parameters"] = _parameters(generator)
         return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rewardranker.evaluation.records import EvaluatedCandidate
 from rewardranker.recipe import Recipe
 from rewardranker.run import Stage
-from rewardranker.studies.iterations import ranker_of
+from rewardranker.studies.iterations import policy_of, ranker_of
 from rewardranker.studies.seed import Measured, Seed
 from rewardranker.studies.study import Arm, Study
 from rewardranker.tables import read_table
@@ -22,12 +22,9 @@ def step(policy: int, ranker: int | None) -> Callable[[Seed], Measured]:
     """Policy `policy` (0: SFT) and, for picking, ranker `ranker`."""
 
     def measure(seed: Seed) -> Measured:
-        generator = seed.sft()
-        if policy:
-            sampled = ranker_of(seed, policy, aligned=True)[1] if policy > 1 else []
-            generator = seed.rft(policy, sampled)
+        generator = policy_of(seed, policy) if policy else seed.sft()
         tested = seed.tested(generator, f"aligned-{policy}" if policy else "sft")
-        judge = ranker_of(seed, ranker, aligned=True)[0] if ranker else None
+        judge = ranker_of(seed, ranker, aligned=True) if ranker else None
         found = seed.measured(tested, judge)
         answer = "greedy" if judge is None else "ranker"
         return Measured({"answer": found.solved[answer]}, _answer(seed, tested, generator, judge))

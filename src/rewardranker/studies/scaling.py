@@ -55,9 +55,7 @@ def sized(factor: float) -> Callable[[Seed], Measured]:
     """A ranker of another width, with an SFT of its own; the samples are the same."""
 
     def measure(seed: Seed) -> Measured:
-        decoder = seed.recipe.generator.decoder
-        if decoder is None:
-            raise UserError("rankers of other sizes need [generator.decoder]: a checkpoint has one size")
+        decoder = seed.decoder("rankers of other sizes")
         size = {
             "hidden": round(factor * decoder.hidden),
             "intermediate": round(factor * decoder.intermediate),

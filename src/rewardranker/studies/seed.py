@@ -1,5 +1,6 @@
 """One seed of a study: the stages that its arms share, and what is measured of a policy and a ranker."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from rewardranker.errors import UserError
 from rewardranker.evaluation import metrics, selectors
 from rewardranker.evaluation.metrics import Floats
 from rewardranker.evaluation.records import EvaluatedCandidate
@@ -15,7 +17,7 @@ from rewardranker.evaluation.summary import Policy
 from rewardranker.models.lora import weights_dtype
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.problems.preference import PreferenceGroup
-from rewardranker.recipe import Recipe, changed
+from rewardranker.recipe import Decoder, Recipe, changed
 from rewardranker.run import Checkpoint, Cost, Run, Stage
 from rewardranker.stages.alignment import ppo_stage, rft_stage
 from rewardranker.stages.evaluation import test_stage
@@ -40,6 +42,12 @@ class Measured:
     """What was measured after each epoch of training, by its name with its unit."""
 
 
+def learning_curve(sft: Stage) -> dict[str, list[float]]:
+    """The loss on development problems after each epoch of an SFT, for `Measured.curves`: is it flat?"""
+    history = json.loads((sft.path / "history.json").read_text())
+    return {"validation loss, nats a token": [row["validation_loss"] for row in history]}
+
+
 class Seed:
     """A recipe with one seed, and the run directory that all arms of all studies of this seed share.
 
@@ -53,6 +61,16 @@ class Seed:
     def changed(self, **settings: Any) -> "Seed":
         """With other settings, as of `rewardranker.recipe.changed`, in the same directory."""
         return Seed(changed(self.recipe, **settings), self.run)
+
+    def decoder(self, what: str) -> Decoder:
+        """The decoder that the recipe trains from scratch, where an arm varies it (`what`, for the message).
+
+        Raises:
+            UserError: the recipe starts from a checkpoint.
+        """
+        if self.recipe.generator.decoder is None:
+            raise UserError(f"{what} need [generator.decoder]: a checkpoint has one family and size")
+        return self.recipe.generator.decoder
 
     @contextmanager
     def uncounted(self) -> Iterator[None]:

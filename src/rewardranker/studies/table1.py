@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from rewardranker.errors import UserError
 from rewardranker.evaluation.language_table import LANGUAGES
 from rewardranker.evaluation.metrics import Floats
 from rewardranker.files import write_json
@@ -26,7 +25,7 @@ from rewardranker.recipe import Recipe
 from rewardranker.run import Checkpoint, Cost, Stage
 from rewardranker.stages.alignment import ppo_stage
 from rewardranker.stages.problems import test_problems
-from rewardranker.studies.seed import Measured, Seed
+from rewardranker.studies.seed import Measured, Seed, learning_curve
 from rewardranker.studies.study import Arm, Study
 
 SMALL, LARGE = (0.5, -1), (2.0, 1)
@@ -36,9 +35,7 @@ many parameters, embeddings left out a sixth and five times."""
 
 def sized(seed: Seed, size: tuple[float, int]) -> Seed:
     """With a smaller or a larger generator than the recipe's, the middle one."""
-    decoder = seed.recipe.generator.decoder
-    if decoder is None:
-        raise UserError("generators of other sizes need [generator.decoder]: a checkpoint has one size")
+    decoder = seed.decoder("generators of other sizes")
     factor, layers = size
     widths = {
         name: max(1, round(factor * getattr(decoder, name))) for name in ("hidden", "heads", "intermediate")
@@ -52,8 +49,7 @@ def generator(name: str, size: tuple[float, int] | None = None) -> Callable[[See
     def measure(seed: Seed) -> Measured:
         policy = (sized(seed, size) if size else seed).sft()
         found = _row(seed, policy, name, None)
-        history = json.loads((policy.path / "history.json").read_text())
-        found.curves["validation loss, nats a token"] = [row["validation_loss"] for row in history]
+        found.curves = learning_curve(policy)
         return found
 
     return measure
@@ -62,6 +58,11 @@ def generator(name: str, size: tuple[float, int] | None = None) -> Callable[[See
 def small_and_middle(seed: Seed) -> Measured:
     """The small generator, aligned with the middle ranker, which then chooses."""
     return _row(seed, seed.ppo(start=sized(seed, SMALL).sft()), "small-aligned-1", seed.ranker())
+
+
+def ranker_alone(seed: Seed) -> Measured:
+    """The middle generator as SFT left it, and the ranker's choice among its samples."""
+    return _row(seed, seed.sft(), "sft", seed.ranker())
 
 
 def middle_and_middle(seed: Seed) -> Measured:
@@ -144,10 +145,12 @@ def study(_: Recipe) -> Study:
             Arm(middle, generator("sft"), (small,)),
             Arm(large, generator("sft-large", LARGE), (middle,)),
             Arm("small + middle", small_and_middle, (small, middle)),
+            Arm("middle + middle without PPO", ranker_alone, (middle, large)),
             Arm(one, middle_and_middle, (middle, large)),
             Arm("2 iterations, hard negatives", two_iterations("hardnegatives"), (one, large)),
             Arm("2 iterations, self-training", two_iterations("selftraining"), (one, large)),
             Arm("RFT in PPO's place, 1 iteration", rft_and_middle, (one, large)),
         ),
         claims=("answer",),
+        within=(("ranker", "logprob"),),
     )
