@@ -64,10 +64,11 @@ def page(command: str, pools: dict[str, dict[str, Any]], drawn: str) -> str:
         *textwrap.wrap(
             f"Made by `{command}`. Percent of problems solved by the choice among N candidates, the mean "
             "over all sets of N (majorities of more than 12: over 256 random sets), ± half the 95 % "
-            "bootstrap interval over problems. [What each selector picks](../how-to/evaluate.md). No ranker "
-            f"is among them unless the command names one. As curves: [{drawn}]({drawn}), a page to open from "
-            "disk.",
+            "bootstrap interval over problems. [What each selector picks](../how-to/evaluate.md). The "
+            f"ranker, if there is one, is what the command names. As curves: [{drawn}]({drawn}), a page to "
+            "open from disk.",
             118,
+            break_on_hyphens=False,  # in the middle of a link
         ),
     ]
     for pool, parts in pools.items():
