@@ -1,6 +1,8 @@
 """The engine on arms that only count: order, resuming, budget, what is missing."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from rewardranker.errors import UserError
 from rewardranker.recipe import Recipe, load_recipe
-from rewardranker.run import Run
+from rewardranker.run import Run, processor
 from rewardranker.studies.page import write_page
 from rewardranker.studies.seed import Measured, Seed
 from rewardranker.studies.study import Arm, Point, Results, Study, run_study
@@ -73,6 +75,39 @@ def test_results_of_another_recipe_are_measured_again(counting: Counting, tmp_pa
     run(counting, tmp_path, seeds=1)
     run(counting, tmp_path, load_recipe("tiny-study", ("sft.epochs=9",)), seeds=1)
     assert len(counting.calls) == 4
+
+
+def test_results_of_another_machine_are_gone_on_from(counting: Counting, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    found = run(counting, there, seeds=1).found
+    shutil.copytree(there / "counting" / "results", here / "counting" / "results")
+    assert counting.calls == [(1, "plain"), (1, "more")]
+    results = run(counting, here).found
+    assert counting.calls[2:] == [(2, "plain"), (2, "more")]
+    for key, result in found.items():
+        for measure, solved in result.solved.items():
+            assert results[key].solved[measure] == pytest.approx(solved, abs=1e-6)
+        assert results[key].stages == result.stages and results[key].processor == processor()
+
+
+def test_an_arm_that_was_interrupted_leaves_the_others(counting: Counting, tmp_path: Path) -> None:
+    def stops(_: Seed) -> Measured:
+        raise KeyboardInterrupt
+
+    plain = counting.study.arms[0]
+    stopping = Study(counting.study.text, (plain, Arm("more", stops, ("plain",))), counting.study.claims)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(stopping, RECIPE, tmp_path, "counting", seeds=1)
+    results = run(counting, tmp_path, seeds=1)
+    assert counting.calls == [(1, "plain"), (1, "more")] and len(results.found) == 2
+
+
+def test_a_file_of_results_that_is_cut_off_is_named(counting: Counting, tmp_path: Path) -> None:
+    run(counting, tmp_path, seeds=1)
+    file = tmp_path / "counting" / "results" / "1.json.gz"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(UserError, match=re.escape(str(file))):
+        run(counting, tmp_path, seeds=1)
 
 
 def test_a_used_up_budget_begins_nothing_and_the_page_says_what_is_missing(

@@ -47,6 +47,7 @@ def setting(summary: Json) -> str:
     seeds, recipe = summary["seeds"], summary["recipe"]
     count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
     spent = summary["cost"]
+    processors = " and ".join(summary["processors"]) or summary["environment"]["processor"]
     over = "problems alone: one seed says little" if len(seeds) == 1 else "seeds, and problems within a seed"
     compared = len(summary["differences"])
     different = sum(not d["ci95"][0] <= 0 <= d["ci95"][1] for d in summary["differences"])
@@ -58,7 +59,7 @@ def setting(summary: Json) -> str:
         f"problems a seed, {recipe['evaluation']['n']} candidates a problem. Intervals are 95 % bootstrap "
         f"intervals over {over}; differences are paired by problem. {chance} Cost of everything here, what "
         f"arms share counted once: {spent['cpu_s'] / 60:,.0f} CPU minutes on "
-        f"{summary['environment']['processor']}, {spent['tokens'] / 1e6:,.1f} million tokens, "
+        f"{processors}, {spent['tokens'] / 1e6:,.1f} million tokens, "
         f"{spent['executions']:,} executions."
     )
 

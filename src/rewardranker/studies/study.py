@@ -13,9 +13,9 @@ import numpy as np
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import Floats
-from rewardranker.files import digests, write_json
+from rewardranker.files import digests, read_text, write_text
 from rewardranker.recipe import Recipe, changed
-from rewardranker.run import InUseError, Run
+from rewardranker.run import InUseError, Run, processor
 from rewardranker.studies.seed import Measured, Seed
 
 MEASURES = {
@@ -85,6 +85,8 @@ class Result:
     curves: dict[str, list[float]]
     stages: list[dict[str, Any]]
     """stage, key, and the fields of `rewardranker.run.Cost`."""
+    processor: str
+    """What it was measured on."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +106,15 @@ def run_study(
 ) -> Results:
     """Measure every arm with every seed, the first seed's arms first; what is there already is read.
 
-    Each result is a file as soon as it exists, so a study that was stopped, or whose budget was used up, goes
-    on where it was. Seeds that another process works on are left to it: two processes share the seeds of one
-    command between them.
+    Each result is kept as soon as it exists, so a study that was stopped, or whose budget was used up, goes
+    on where it was, from another machine's results too. Seeds that another process works on are left to it:
+    two processes share the seeds of one command between them.
 
     Args:
         study: what to measure.
         recipe: of all arms; seeds count from its own.
-        directory: for all studies: seeds/ holds what they share, NAME/results/ what was measured.
+        directory: for all studies: seeds/ holds what they share, NAME/results/ what was measured, a file a
+            seed.
         name: of the study.
         seeds: how many.
         budget_s: after so many seconds no further arm is begun; 0: none at all.
@@ -120,17 +123,15 @@ def run_study(
     failed: dict[tuple[int, str], str] = {}
     recipes = {seed: changed(recipe, seed=seed) for seed in range(recipe.seed, recipe.seed + seeds)}
 
-    def path(seed: int, arm: Arm) -> Path:
-        return directory / name / "results" / f"{seed}-{study.arms.index(arm)}.json"
+    def path(seed: int) -> Path:
+        return directory / name / "results" / f"{seed}.json.gz"
 
-    def known(seed: int) -> dict[tuple[int, str], Result]:
-        key = _key(recipes[seed])
-        read = [_read(path(seed, arm), key, arm) for arm in study.arms]
-        return {(seed, result.arm): result for result in read if result is not None}
+    def known(seed: int) -> dict[str, Result]:
+        key, found = read_results(path(seed))
+        return found if key == _key(recipes[seed], name) else {}
 
     for seed, of_seed in recipes.items():
-        found = known(seed)
-        missing = [arm for arm in study.arms if (seed, arm.name) not in found]
+        missing = [arm for arm in study.arms if arm.name not in known(seed)]
         if not missing or time.monotonic() >= deadline:
             continue
         try:
@@ -150,34 +151,47 @@ def run_study(
                 failed[seed, arm.name] = str(e)
                 continue
             stages = [{"stage": s.name, "key": s.key, **vars(s.cost)} for s in run.stages]
-            result = Result(seed, arm.name, measured.solved, measured.numbers, measured.curves, stages)
-            _write(path(seed, arm), _key(of_seed), result)
+            result = Result(
+                seed, arm.name, measured.solved, measured.numbers, measured.curves, stages, processor()
+            )
+            _write(path(seed), _key(of_seed, name), {**known(seed), arm.name: result})
         run.close()
     # Read at the end: another process may have measured what was left to it.
-    every = {key: result for seed in recipes for key, result in known(seed).items()}
+    names = {arm.name for arm in study.arms}
+    every = {(seed, arm): result for seed in recipes for arm, result in known(seed).items() if arm in names}
     return Results(tuple(recipes), every, failed)
 
 
-def _key(recipe: Recipe) -> str:
-    """Of what decides results: those of another recipe, or of other code of studies, are measured again.
+def read_results(path: Path) -> tuple[str, dict[str, Result]]:
+    """A seed's results by arm, after the key of the recipe and code that they belong to.
 
-    That is quick where their stages are still there.
+    Without a file there are none, and the key is empty.
+
+    Raises:
+        UserError: the file can't be read.
     """
+    if not path.exists():
+        return "", {}
+    data = json.loads(read_text(path))
+    for row in data["results"]:
+        row["solved"] = {measure: np.array(values) for measure, values in row["solved"].items()}
+    return data["key"], {row["arm"]: Result(**row) for row in data["results"]}
+
+
+def _write(path: Path, key: str, results: dict[str, Result]) -> None:
+    rows = [
+        {**vars(r), "solved": {name: [round(float(x), 6) for x in v] for name, v in r.solved.items()}}
+        for r in results.values()
+    ]
+    write_text(path, json.dumps({"key": key, "results": rows}, allow_nan=False))
+
+
+def _key(recipe: Recipe, name: str) -> str:
+    """Of what decides a study's results: those of another recipe, or of other code, are measured again.
+
+    That is quick where their stages are still there. Code is what arms are made of; the engine, pages and
+    other studies may change.
+    """
+    code = {file: _CODE.get(file) for file in (f"{name}.py", "seed.py", "other_tasks.py")}
     settings = {**recipe.model_dump(mode="json"), "execution": recipe.execution.decisive()}
-    return hashlib.sha256(json.dumps([settings, _CODE], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _write(path: Path, key: str, result: Result) -> None:
-    solved = {name: [round(float(x), 6) for x in values] for name, values in result.solved.items()}
-    write_json(path, {"key": key, **vars(result), "solved": solved})
-
-
-def _read(path: Path, key: str, arm: Arm) -> Result | None:
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    if data.pop("key") != key or data["arm"] != arm.name:
-        return None
-    data["solved"] = {name: np.array(values) for name, values in data["solved"].items()}
-    return Result(**data)
+    return hashlib.sha256(json.dumps([settings, code], sort_keys=True).encode()).hexdigest()[:16]

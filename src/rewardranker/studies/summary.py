@@ -33,7 +33,7 @@ def summarise(study: Study, results: Results) -> Json:
         solved (value, ci95, seeds, problems), numbers, curves, cost (of all that the arm needs but
         evaluation, and `extra`, of what the arm that it is compared with doesn't need), mean over seeds;
         differences: points, ci95, seeds; findings: sentences, what is best and what differs first;
-        cost: of the whole study, what arms share counted once.
+        cost: of the whole study, what arms share counted once; processors: on which it was measured.
     """
     names = [arm.name for arm in study.arms]
     never = {arm for _, arm in results.failed} - {arm for _, arm in results.found}  # with this recipe
@@ -64,6 +64,7 @@ def summarise(study: Study, results: Results) -> Json:
             *(_sentence(d) for d in sorted(differences, key=_unclear)),
         ],
         "cost": {name: sum(stage[name] for stage in stages.values()) for name in _COSTS},
+        "processors": sorted({r.processor for r in used}),
     }
 
 
