@@ -63,6 +63,14 @@ def test_what_does_not_parse_ranks_last_and_says_so():
     assert all(c.visible is None and c.probability is None and not c.whole for c in found)
 
 
+def test_equal_candidates_are_scored_once_and_all_ranked():
+    ranker = ByLength(calibration=Calibration(slope=0.1))
+    found = rank_candidates(PROBLEM, [WRONG, RIGHT, WRONG, RIGHT], ranker)
+    assert ranker.seen == [(PROBLEM.prompt, WRONG), (PROBLEM.prompt, RIGHT)]
+    assert [c.index for c in found] == [1, 3, 0, 2]
+    assert found[0].probability == found[1].probability > found[2].probability == found[3].probability
+
+
 def test_what_fails_the_visible_tests_ranks_behind_what_passes(isolation):
     found = rank_candidates(PROBLEM, [WRONG + " " * 30, LUCKY, RIGHT, BROKEN], ByLength(), visible_tests=True)
     assert [(c.index, c.visible) for c in found] == [(2, True), (1, True), (0, False), (3, False)]

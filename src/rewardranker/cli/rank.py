@@ -61,7 +61,6 @@ def rank(
     """
     from math import isfinite
 
-    from rewardranker import progress
     from rewardranker.evaluation.best_of_n import rank_all
     from rewardranker.files import write_jsonl
     from rewardranker.models.load import load_ranker
@@ -70,8 +69,7 @@ def rank(
         check_out(out)
     rows, problems, candidates = _read(inputs, chat, policy, temperature)
     scorer = load_ranker(ranker, model=model)
-    with progress.task("score", len(rows)) as bar:
-        found = rank_all(problems, candidates, scorer, syntax=syntax, on_progress=bar.advance)
+    found = rank_all(problems, candidates, scorer, syntax=syntax, what="score")
     if out is not None:
         ordered = [
             {

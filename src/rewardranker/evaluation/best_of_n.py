@@ -1,6 +1,7 @@
 """Best of N: candidates of a problem in the order in which to hand them out, and whether to hand one out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,21 +82,23 @@ def ranker_input(problem: Problem, text: str, whole: bool, ranker: Ranker) -> st
 
 
 def score_all(
-    ranker: Ranker, inputs: Sequence[tuple[str, str]], what: str
+    ranker: Ranker, inputs: Sequence[tuple[str, str]], what: str = ""
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a ranker says of many candidates, with progress called `what`; equal ones are scored once.
+    """What a ranker says of many candidates; equal ones are scored once.
 
     Args:
         ranker: any.
         inputs: prompt and `ranker_input` of each.
-        what: the progress bar's name.
+        what: the progress bar's name; empty: none is shown.
 
     Returns:
         Raw scores, and calibrated probabilities, NaN without a calibration, of each.
     """
     unique = dict.fromkeys(inputs)
-    with progress.task(what, len(unique)) as bar:
-        raw = ranker.score([p for p, _ in unique], [t for _, t in unique], on_progress=bar.advance)
+    with progress.task(what, len(unique)) if what else nullcontext() as bar:
+        raw = ranker.score(
+            [p for p, _ in unique], [t for _, t in unique], on_progress=bar.advance if bar else None
+        )
     probability = ranker.probability(raw)
     place = {pair: i for i, pair in enumerate(unique)}
     places = [place[pair] for pair in inputs]
@@ -141,7 +144,7 @@ def rank_all(
     *,
     visible: Sequence[bool | None] | None = None,
     syntax: bool = True,
-    on_progress: Callable[[int], None] | None = None,
+    what: str = "",
 ) -> dict[str, list[RankedCandidate]]:
     """Candidates of many problems, each problem's best first, under the problems' ids.
 
@@ -151,14 +154,13 @@ def rank_all(
         ranker: any.
         visible: whether each passes its problem's visible tests.
         syntax: check whether they parse.
-        on_progress: see `Ranker.score`.
+        what: see `score_all`.
     """
-    texts = [
-        ranker_input(problem, c.text, c.whole, ranker)
+    inputs = [
+        (problem.prompt, ranker_input(problem, c.text, c.whole, ranker))
         for problem, c in zip(problems, candidates, strict=True)
     ]
-    raw = ranker.score([problem.prompt for problem in problems], texts, on_progress=on_progress)
-    probability = ranker.probability(raw)
+    raw, probability = score_all(ranker, inputs, what)
     parses = [
         candidate_parses(problem, c.text, c.whole) if syntax else None
         for problem, c in zip(problems, candidates, strict=True)
@@ -175,7 +177,7 @@ def rank_all(
                 candidates[i].text,
                 candidates[i].whole,
                 float(raw[i]),
-                None if probability is None else float(probability[i]),
+                None if np.isnan(probability[i]) else float(probability[i]),
                 parses[i],
                 passes[i],
             )
