@@ -1,4 +1,4 @@
-"""Training commands that were killed by SIGKILL, and given again."""
+"""Long commands that were killed by SIGKILL, and given again."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
 MAIN = "from rewardranker.cli import main; main()"
 EAGER = f"from rewardranker.run import Checkpoint; Checkpoint.is_due = lambda self: True; {MAIN}"
-"""Writes a checkpoint whenever it can, for these trainings are too short for one every five seconds."""
+"""Writes a checkpoint whenever it can, for all this is too short for one every five seconds."""
 LONG = {"sft.epochs": 150, "reward.epochs": 100, "ppo.iterations": 25, "ppo.check_every": 5}
 
 
@@ -48,13 +48,20 @@ def kill(words: list[str], folder: Path) -> Path:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
+    files = sorted(out.rglob("*")) if out.is_dir() else [out]
+    return {str(p.relative_to(out)): p.read_bytes() for p in files if p.is_file()}
 
 
 @pytest.fixture
 def words(request, workshop, small) -> list[str]:
     """A command that writes `out`."""
     models = ["--generator", str(workshop.sft)]
+    if request.param == "sample":
+        many = ["-n", "20", "--batch-size", "20", "--max-new-tokens", "32"]
+        return ["sample", str(workshop.folder / "problems.jsonl"), *models, *many, "-o", "out"]
+    if request.param == "evaluate":
+        few = [*small, "--set", "evaluation.n=10", "--set", "sampling.batch_size=10"]
+        return ["evaluate", str(workshop.folder / "problems.jsonl"), *models, *few, "-o", "out"]
     arguments = {
         "train-sft": [str(workshop.folder / "problems.jsonl")],
         "train-reward": [str(workshop.pairs), *models],
@@ -64,7 +71,10 @@ def words(request, workshop, small) -> list[str]:
     return [request.param, *arguments, *small, *settings, "-o", "out"]
 
 
-@pytest.mark.parametrize("words", ["train-sft", "train-reward", "train-ppo"], indirect=True)
+COMMANDS = ["train-sft", "train-reward", "train-ppo", "sample", "evaluate"]
+
+
+@pytest.mark.parametrize("words", COMMANDS, indirect=True)
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(words: list[str], tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):

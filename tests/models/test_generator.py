@@ -144,7 +144,7 @@ def test_the_context_bounds_prompt_and_completion(generator) -> None:
 
 def test_progress_counts_candidates(generator) -> None:
     seen: list[int] = []
-    draw(generator, problems(), batch_size=6, on_progress=seen.append)
+    draw(generator, problems(), batch_size=6, on_batch=lambda batch: seen.append(len(batch)))
     assert seen == [6, 6]
 
 

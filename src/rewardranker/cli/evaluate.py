@@ -89,7 +89,8 @@ def evaluate(
     Candidates are sampled from --generator or --upstream by the recipe's sections evaluation and sampling, or
     read from --candidates. Writes metrics.json, table.md, table.tex, problems.parquet, candidates.parquet and
     outcomes.parquet, which `rewardranker view` shows and `rewardranker compare` compares. Until then a
-    server's answers are kept in <out>.answers.jsonl: the same command, repeated, asks only for the rest.
+    server's answers are kept in <out>.answers.jsonl, a generator's candidates in a hidden file beside <out>:
+    the same command, repeated, asks only for the rest.
 
     Example: rewardranker evaluate problems.jsonl --generator ./my-model --ranker ./ranker -o out
 
@@ -118,8 +119,12 @@ def evaluate(
     source: dict[str, Any]
     with ExitStack() as kept:
         if generator is not None:
+            from dataclasses import asdict
+
+            from rewardranker.files import digests
             from rewardranker.models.generator import Generator
             from rewardranker.models.lora import weights_dtype
+            from rewardranker.run import checkpointed
 
             name, source = generator.resolve().name, {"generator": str(generator)}
             known = load_problems(*files)  # its mistakes are told of before a model is loaded
@@ -127,7 +132,11 @@ def evaluate(
             form = prompt or config.generator.prompt
             sampler = Generator.from_pretrained(generator, form, config.generator.system, dtype=dtype)
             judge = load_ranker(ranker, dtype=dtype) if ranker else None
-            given = sampled_by_generator(sampler, known, config, name)
+            model_is = [digests(generator), form, config.generator.system, str(dtype)]
+            draws = [config.evaluation.n, config.evaluation.temperature, config.sampling.max_new_tokens]
+            decisive = [*model_is, *draws, config.seed, *map(asdict, known)]
+            checkpoint = kept.enter_context(checkpointed(out, decisive))
+            given = sampled_by_generator(sampler, known, config, name, checkpoint)
         elif candidates is not None:
             name, source = candidates.name.split(".")[0], {"candidates_file": str(candidates)}
             given = read_existing(candidates, *files, policy=policy, temperature=temperature)

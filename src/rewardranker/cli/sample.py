@@ -45,15 +45,17 @@ def sample(
 ) -> None:
     """Sample n candidates a problem; the rows can be given to `execute`, `rank` and `mine`.
 
-    Until all are there a server's answers are kept in <out>.answers.jsonl: the same command, repeated, asks
-    only for the rest.
+    Until all are there a server's answers are kept in <out>.answers.jsonl, a generator's candidates in a
+    hidden file beside <out>: the same command, repeated, asks only for the rest.
 
     Example: rewardranker sample problems.jsonl --generator runs/micro/0-sft/model -n 10 -o samples.jsonl
 
     Example: rewardranker sample problems.jsonl --upstream http://localhost:8000/v1 --model m -o samples.jsonl
     """
+    from dataclasses import asdict
+
     from rewardranker import progress
-    from rewardranker.files import write_jsonl
+    from rewardranker.files import digests, write_jsonl
     from rewardranker.problems.completions import completion_rows
     from rewardranker.problems.loaders import load_problems
 
@@ -62,27 +64,31 @@ def sample(
     check_out(out)
     known = load_problems(problems)
     if generator is not None:
+        from rewardranker.evaluation.drawing import drawn_candidates
         from rewardranker.models.generator import Generator
+        from rewardranker.recipe import Sampling
+        from rewardranker.run import checkpointed
 
         local = Generator.from_pretrained(generator, prompt)
-        with progress.task("sample", len(known) * n) as bar:
-            candidates = local.sample(
+        decisive = [digests(generator), prompt, n, temperature, max_new_tokens, seed]
+        with checkpointed(out, [*decisive, *map(asdict, known)]) as checkpoint:
+            drawn = drawn_candidates(
+                local,
+                generator.name,
                 known,
-                n=n,
-                temperature=temperature,
-                max_new_tokens=max_new_tokens,
+                {temperature: n},
+                sampling=Sampling(max_new_tokens=max_new_tokens, batch_size=batch_size),
                 seed=seed,
-                policy=generator.name,
-                batch_size=batch_size,
-                on_progress=bar.advance,
+                checkpoint=checkpoint,
             )
-        write_jsonl(out, completion_rows(known, candidates))
+            candidates = [c for _, c in drawn]
+            write_jsonl(out, completion_rows(known, candidates))
     else:
         from rewardranker.models.answers import kept_answers, sample_remote
 
         server = open_upstream(upstream, model, requests, patience_s)
         with kept_answers(out) as answers, progress.task("sample", len(known) * n) as bar:
-            drawn = sample_remote(
+            answered = sample_remote(
                 server,
                 known,
                 answers,
@@ -94,6 +100,6 @@ def sample(
                 chat=prompt == "chat",
                 on_progress=bar.advance,
             )
-            candidates = [d.candidate for d in drawn]
-            write_jsonl(out, completion_rows(known, candidates, [d.whole for d in drawn]))
+            candidates = [d.candidate for d in answered]
+            write_jsonl(out, completion_rows(known, candidates, [d.whole for d in answered]))
     typer.echo(f"wrote {len(candidates)} candidates of {len(known)} problems to {out}", err=True)

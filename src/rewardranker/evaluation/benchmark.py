@@ -24,6 +24,7 @@ from rewardranker.models.scores import Ranker
 from rewardranker.problems.candidate import Candidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Recipe
+from rewardranker.run import Checkpoint
 from rewardranker.tables import write_table
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _given(c: Candidate, temperature: float, *, whole: bool = False) -> Existing
 
 
 def sampled_by_generator(
-    generator: "Generator", problems: Sequence[Problem], config: Recipe, name: str
+    generator: "Generator", problems: Sequence[Problem], config: Recipe, name: str, checkpoint: Checkpoint
 ) -> Existing:
     """A generator's candidates, n and a greedy one a problem, likewise.
 
@@ -100,23 +101,15 @@ def sampled_by_generator(
         problems: what for.
         config: the recipe.
         name: what its candidates' policy is called.
+        checkpoint: where they are kept.
     """
-    from rewardranker.evaluation.policy import sampled
+    from rewardranker.evaluation.drawing import drawn_candidates
 
-    settings = config.evaluation
-    candidates = [
-        _given(c, temperature)
-        for temperature, n in ((settings.temperature, settings.n), (0.0, 1))
-        for c in sampled(
-            generator,
-            name,
-            problems,
-            n=n,
-            temperature=temperature,
-            sampling=config.sampling,
-            seed=config.seed,
-        )
-    ]
+    draws = {config.evaluation.temperature: config.evaluation.n, 0.0: 1}
+    drawn = drawn_candidates(
+        generator, name, problems, draws, sampling=config.sampling, seed=config.seed, checkpoint=checkpoint
+    )
+    candidates = [_given(c, temperature) for temperature, c in drawn]
     return Existing(list(problems), candidates, _upstream_s(problems))
 
 

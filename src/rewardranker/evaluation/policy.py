@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 
-from rewardranker import progress
 from rewardranker.evaluation.best_of_n import ranker_input, score_all
+from rewardranker.evaluation.drawing import drawn_candidates
 from rewardranker.evaluation.judging import verdicts
 from rewardranker.evaluation.records import EvaluatedCandidate, ScoredCandidate
 from rewardranker.execution.program import Program
 from rewardranker.models.generator import Generator
 from rewardranker.models.scores import Ranker
-from rewardranker.problems.candidate import Candidate, ExecutedCandidate
+from rewardranker.problems.candidate import ExecutedCandidate
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import Evaluation, Execution, Sampling
+from rewardranker.run import Checkpoint
 
 
 def executed_candidates(
@@ -23,11 +24,16 @@ def executed_candidates(
     sampling: Sampling,
     execution: Execution,
     seed: int,
+    checkpoint: Checkpoint | None = None,
 ) -> list[ExecutedCandidate]:
     """What policy `name` proposes: `n` candidates a problem at the recipe's temperature, all executed."""
-    drawn = sampled(
-        generator, name, problems, n=n, temperature=sampling.temperature, sampling=sampling, seed=seed
-    )
+    draws = {sampling.temperature: n}
+    drawn = [
+        c
+        for _, c in drawn_candidates(
+            generator, name, problems, draws, sampling=sampling, seed=seed, checkpoint=checkpoint
+        )
+    ]
     by_id = {p.id: p for p in problems}
     programs = [Program.of(by_id[c.problem_id], c.text, execution.judge) for c in drawn]
     return [
@@ -56,6 +62,7 @@ def evaluated_candidates(
     sampling: Sampling,
     execution: Execution,
     seed: int,
+    checkpoint: Checkpoint | None = None,
 ) -> list[EvaluatedCandidate]:
     """What policy `name` proposes: n candidates a problem at the main temperature, n cool ones, a greedy one.
 
@@ -64,12 +71,9 @@ def evaluated_candidates(
     """
     by_id = {p.id: p for p in problems}
     draws = {evaluation.temperature: evaluation.n, evaluation.cool_temperature: evaluation.n, 0.0: 1}
-    drawn: list[tuple[float, Candidate]] = []
-    for temperature, n in draws.items():
-        candidates = sampled(
-            generator, name, problems, n=n, temperature=temperature, sampling=sampling, seed=seed
-        )
-        drawn += [(temperature, c) for c in candidates]
+    drawn = drawn_candidates(
+        generator, name, problems, draws, sampling=sampling, seed=seed, checkpoint=checkpoint
+    )
     owners = [by_id[c.problem_id] for _, c in drawn]
     programs = [Program.of(p, c.text, execution.judge) for p, (_, c) in zip(owners, drawn, strict=True)]
     if evaluation.majority and all(p.output_probe for p in problems):
@@ -99,30 +103,6 @@ def evaluated_candidates(
         )
         for i, ((temperature, c), verdict) in enumerate(zip(drawn, found[: len(drawn)], strict=True))
     ]
-
-
-def sampled(
-    generator: Generator,
-    name: str,
-    problems: Sequence[Problem],
-    *,
-    n: int,
-    temperature: float,
-    sampling: Sampling,
-    seed: int,
-) -> list[Candidate]:
-    """`n` candidates a problem of policy `name`, with progress."""
-    with progress.task(f"sample {name} at T = {temperature:g}", len(problems) * n) as bar:
-        return generator.sample(
-            problems,
-            n=n,
-            temperature=temperature,
-            max_new_tokens=sampling.max_new_tokens,
-            seed=seed,
-            policy=name,
-            batch_size=sampling.batch_size,
-            on_progress=bar.advance,
-        )
 
 
 def scored_candidates(

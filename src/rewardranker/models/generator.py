@@ -144,7 +144,7 @@ class Generator:
         seed: int,
         policy: str,
         batch_size: int,
-        on_progress: Callable[[int], None] | None = None,
+        on_batch: Callable[[list[Candidate]], None] | None = None,
     ) -> list[Candidate]:
         """Draw `n` candidates a problem, ordered by problem and index.
 
@@ -157,13 +157,13 @@ class Generator:
             max_new_tokens: a candidate ends there, or where the model's context does, with "length".
             policy: recorded in the candidates.
             batch_size: rows decoded together.
-            on_progress: called after each batch with the number of candidates it gave.
+            on_batch: called with the candidates of each batch, as soon as they are there.
 
         Raises:
             UserError: a prompt leaves no room in the model's context; names the problem.
         """
-        rollouts: list[Rollout] = []
-        for batch in self.rollouts(
+        drawn: list[tuple[int, Candidate]] = []
+        for rollouts in self.rollouts(
             problems,
             n=n,
             temperature=temperature,
@@ -171,22 +171,23 @@ class Generator:
             seed=seed,
             batch_size=batch_size,
         ):
-            rollouts += batch
-            if on_progress is not None:
-                on_progress(len(batch))
-        rollouts.sort(key=lambda r: (r.problem, r.index))
-        return [
-            Candidate(
-                problem_id=problems[r.problem].id,
-                index=r.index,
-                text=r.text,
-                logprob_sum=sum(r.logprobs),
-                n_tokens=len(r.ids),
-                finish_reason=r.finish_reason,
-                policy=policy,
-            )
-            for r in rollouts
-        ]
+            batch = [
+                Candidate(
+                    problem_id=problems[r.problem].id,
+                    index=r.index,
+                    text=r.text,
+                    logprob_sum=sum(r.logprobs),
+                    n_tokens=len(r.ids),
+                    finish_reason=r.finish_reason,
+                    policy=policy,
+                )
+                for r in rollouts
+            ]
+            drawn += zip((r.problem for r in rollouts), batch, strict=True)
+            if on_batch is not None:
+                on_batch(batch)
+        drawn.sort(key=lambda d: (d[0], d[1].index))
+        return [candidate for _, candidate in drawn]
 
     def rollouts(
         self,

@@ -20,7 +20,7 @@ def test_stage(run: Run, recipe: Recipe, policy: Policy, stage: Stage, problems:
     """First half: a policy samples the test problems, everything is executed."""
     settings, seed = recipe.evaluation, seed_for(recipe.seed, f"test-{policy.name}")
 
-    def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
+    def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
         candidates = evaluated_candidates(
             Generator.from_pretrained(
                 stage.path / "model", dtype=weights_dtype(recipe.compute, trained=False)
@@ -31,6 +31,7 @@ def test_stage(run: Run, recipe: Recipe, policy: Policy, stage: Stage, problems:
             sampling=recipe.sampling,
             execution=recipe.execution,
             seed=seed,
+            checkpoint=checkpoint,
         )
         cost.tokens += sum(c.n_tokens for c in candidates)
         cost.executions += len(candidates) + sum(bool(c.behaviour) for c in candidates)

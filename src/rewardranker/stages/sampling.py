@@ -20,7 +20,7 @@ def sample_stage(
     """`n` candidates of `policy` for each training problem."""
     seed = seed_for(recipe.seed, name)
 
-    def work(folder: Path, cost: Cost, _: Checkpoint) -> None:
+    def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
         candidates = sample_and_execute(
             recipe,
             Generator.from_pretrained(
@@ -31,6 +31,7 @@ def sample_stage(
             n=n,
             seed=seed,
             cost=cost,
+            checkpoint=checkpoint,
         )
         write_table(folder / "candidates.parquet", ExecutedCandidate, candidates)
 
@@ -58,10 +59,18 @@ def sample_and_execute(
     n: int,
     seed: int,
     cost: Cost,
+    checkpoint: Checkpoint | None = None,
 ) -> list[ExecutedCandidate]:
     """`n` candidates a problem, executed, and counted into `cost`."""
     candidates = executed_candidates(
-        generator, name, problems, n=n, sampling=recipe.sampling, execution=recipe.execution, seed=seed
+        generator,
+        name,
+        problems,
+        n=n,
+        sampling=recipe.sampling,
+        execution=recipe.execution,
+        seed=seed,
+        checkpoint=checkpoint,
     )
     cost.tokens += sum(c.n_tokens for c in candidates)
     cost.executions += len(candidates)
