@@ -32,6 +32,13 @@ class Dice:
                 on_batch(rows[first : first + batch_size])
 
 
+class Eager(Checkpoint):
+    """Written after every batch."""
+
+    def is_due(self) -> bool:
+        return True
+
+
 def draw(generator: Dice, checkpoint: Checkpoint | None = None, batch_size: int = 4):
     sampling = Sampling(batch_size=batch_size)
     return drawn_candidates(
@@ -53,11 +60,11 @@ def test_an_interrupted_attempt_is_gone_on_from(batches: int, batch_size: int, t
     stopped = batches < (15 if batch_size == 3 else 10)
     if stopped:
         with pytest.raises(KeyboardInterrupt):
-            draw(first, Checkpoint(path, Cost(), every_s=0), batch_size)
+            draw(first, Eager(path, Cost()), batch_size)
     else:
-        assert draw(first, Checkpoint(path, Cost(), every_s=0), batch_size) == expected
+        assert draw(first, Eager(path, Cost()), batch_size) == expected
     cost = Cost()
-    assert draw(second, Checkpoint(path, cost, every_s=0), batch_size) == expected
+    assert draw(second, Eager(path, cost), batch_size) == expected
     whole = batches // (2 if batch_size == 3 else 1)  # a problem with some of its candidates is drawn anew
     assert second.asked[0] == (1.0, [p.id for p in PROBLEMS[: max(0, 5 - whole)]])
     if batches == 10 and batch_size == 4:
