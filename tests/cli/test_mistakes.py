@@ -56,6 +56,11 @@ def commands(problems, out):
     ]
 
 
+def test_greedy_decoding_gives_one_candidate(refused, problems, tmp_path):
+    command = ("sample", problems, "--generator", tmp_path, "--temperature", 0, "-o", tmp_path / "out")
+    assert "give -n 1 or a --temperature" in refused(*command)
+
+
 @pytest.mark.parametrize("number", range(6))
 def test_a_file_that_is_missing(refused, tmp_path, number):
     command = commands(tmp_path / "none.jsonl", tmp_path / "out")[number]

@@ -71,6 +71,17 @@ def test_equal_candidates_are_scored_once_and_all_ranked():
     assert found[0].probability == found[1].probability > found[2].probability == found[3].probability
 
 
+def test_what_cannot_be_parsed_is_told_before_anything_is_scored(monkeypatch):
+    def missing(*_):
+        raise UserError("no grammar")
+
+    monkeypatch.setattr("rewardranker.evaluation.best_of_n.candidate_parses", missing)
+    ranker = ByLength()
+    with pytest.raises(UserError, match="no grammar"):
+        rank_candidates(PROBLEM, [RIGHT], ranker)
+    assert ranker.seen == []
+
+
 def test_what_fails_the_visible_tests_ranks_behind_what_passes(isolation):
     found = rank_candidates(PROBLEM, [WRONG + " " * 30, LUCKY, RIGHT, BROKEN], ByLength(), visible_tests=True)
     assert [(c.index, c.visible) for c in found] == [(2, True), (1, True), (0, False), (3, False)]

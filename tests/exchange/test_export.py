@@ -212,26 +212,30 @@ def test_the_card_gives_lines_of_json_their_types(tables: tuple[Path, Path], tmp
     assert types["chosen_sources"] == ["string"]
 
 
-def a_run(folder: Path) -> list[PreferenceGroup]:
+def a_run(folder: Path, variant: str = "selftraining") -> list[PreferenceGroup]:
     """The tables of a run of two iterations; returns the groups that its last ranker learnt from."""
-    recipe = load_recipe("tiny", ("iterations=2",))
+    recipe = load_recipe("tiny", ("iterations=2", f"variant={variant}"))
+    fresh = variant == "fresh"
+    policy = "sft" if fresh else "aligned-1"
     (folder / "problems").mkdir(parents=True)
     (folder / "recipe.toml").write_text(to_toml(recipe))
     write_json(folder / "environment.json", environment(recipe))
     write_table(folder / "problems" / "problems.parquet", Problem, PROBLEMS)
     first = [c for c in SAMPLED if c.problem_id in ("add", "2020-01-01")]
-    later = [replace(c, text=f"{c.text} 2", policy="aligned-1") for c in first]
+    later = [replace(c, text=f"{c.text} 2", policy=policy) for c in first]
     mined = [
-        PreferenceGroup(
-            "add", PROBLEMS[0].prompt, ("right",), ("wrong 2",), ("sft",), ("aligned-1",), "hard-1"
-        )
+        PreferenceGroup("add", PROBLEMS[0].prompt, ("right",), ("wrong 2",), ("sft",), (policy,), "hard-1")
     ]
-    for name, candidates in (("0-sample", first), ("1-sample", later), ("2-sample", SAMPLED)):
+    for name, candidates in (
+        ("0-sample", first),
+        ("1-sample-sft" if fresh else "1-sample", later),
+        ("2-sample", SAMPLED),
+    ):
         (folder / name).mkdir()
         write_table(folder / name / "candidates.parquet", ExecutedCandidate, candidates)
     (folder / "1-mine").mkdir()
     write_table(folder / "1-mine" / "groups.parquet", PreferenceGroup, mined)
-    program = MinedProgram("add", "wrong 2", "hard negative", "aligned-1", 1, 0.25, 1, "failed")
+    program = MinedProgram("add", "wrong 2", "hard negative", policy, 1, 0.25, 1, "failed")
     write_table(folder / "1-mine" / "mined.parquet", MinedProgram, [program])
     return initial_groups(PROBLEMS, first) + mined
 
@@ -256,6 +260,13 @@ def test_a_run_gives_the_groups_that_its_ranker_learns_from(tmp_path: Path) -> N
         "right 2",
     }
     assert "| `timeout_s` | 3.0 |" in contents.made and "| `rewardranker` |" in contents.made
+
+
+def test_scores_are_of_the_candidates_that_were_mined_not_of_their_namesakes(tmp_path: Path) -> None:
+    a_run(tmp_path / "run", variant="fresh")  # whose new candidates are the SFT policy's, as the first ones
+    export(tmp_path / "run", tmp_path / "out")
+    rows = parquet_rows(tmp_path / "out" / "candidates" / "train.parquet")
+    assert [(r["text"], r["score"]) for r in rows if r["score"] is not None] == [("wrong 2", 0.25)]
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 3, 100])

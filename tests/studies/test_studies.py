@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from rewardranker.cli.study import study
+from rewardranker.errors import UserError
 from rewardranker.recipe import load_recipe
+from rewardranker.run import Run
+from rewardranker.studies.alignment import longer_sft
 from rewardranker.studies.catalogue import STUDIES
+from rewardranker.studies.seed import Seed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
@@ -31,6 +35,12 @@ def test_a_study_measures_all_its_arms_and_says_what_it_found(name: str, directo
     assert page.startswith(f"# {made.question}\n")
     assert f"rewardranker study {name} --seeds 1 --small" in page
     assert "<svg" in (directory / name / f"{name}.html").read_text()
+
+
+def test_longer_sft_of_no_epochs_is_refused_with_the_setting(tmp_path: Path) -> None:
+    recipe = load_recipe("tiny-study", ("evaluation.longer_sft_epochs=0",))
+    with pytest.raises(UserError, match=r"evaluation\.longer_sft_epochs"):
+        longer_sft(Seed(recipe, Run(tmp_path)))
 
 
 def test_an_arm_pays_only_for_what_it_needs(directory: Path) -> None:

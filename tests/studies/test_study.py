@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from rewardranker.errors import UserError
-from rewardranker.recipe import Recipe, load_recipe
+from rewardranker.recipe import Recipe, changed, load_recipe
 from rewardranker.run import Run, processor
+from rewardranker.studies import study as study_module
 from rewardranker.studies.page import write_page
 from rewardranker.studies.seed import Measured, Seed
 from rewardranker.studies.study import Arm, Point, Results, Study, run_study
@@ -71,10 +72,38 @@ def test_seeds_one_after_the_other_and_nothing_twice(counting: Counting, tmp_pat
     assert len(counting.calls) == 4
 
 
-def test_results_of_another_recipe_are_measured_again(counting: Counting, tmp_path: Path) -> None:
+def test_results_of_another_recipe_are_measured_beside(
+    counting: Counting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run(counting, tmp_path, seeds=1)
+    (first,) = (tmp_path / "counting" / "results").iterdir()
     run(counting, tmp_path, load_recipe("tiny-study", ("sft.epochs=9",)), seeds=1)
     assert len(counting.calls) == 4
+    assert f"seed 1: {first.name} left out: of another recipe" in " ".join(capsys.readouterr().err.split())
+    run(counting, tmp_path, seeds=1)
+    assert len(counting.calls) == 4  # the first ones are still there
+
+
+def test_results_hold_for_the_files_that_the_recipe_names(counting: Counting, tmp_path: Path) -> None:
+    file, same = tmp_path / "a.jsonl", tmp_path / "elsewhere.jsonl"
+    file.write_text("one")
+    same.write_text("one")
+    for path, calls in ((file, 2), (same, 2), (file, 4)):
+        recipe = changed(RECIPE, problems={"micro": None, "files": [str(path)]})
+        run(counting, tmp_path, recipe, seeds=1)
+        assert len(counting.calls) == calls
+        if path == same:
+            file.write_text("another")
+
+
+def test_results_hold_for_the_code_that_arms_are_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    def key(name: str) -> str:
+        return study_module._keys({1: RECIPE}, name)[1]
+
+    before = {name: key(name) for name in ("cost", "peft")}
+    monkeypatch.setitem(study_module._CODE, "iterations", "another ranker_of")  # which cost imports
+    monkeypatch.setitem(study_module._CODE, "page", "another page")
+    assert key("cost") != before["cost"] and key("peft") == before["peft"]
 
 
 def test_results_of_another_machine_are_gone_on_from(counting: Counting, tmp_path: Path) -> None:
@@ -104,7 +133,7 @@ def test_an_arm_that_was_interrupted_leaves_the_others(counting: Counting, tmp_p
 
 def test_a_file_of_results_that_is_cut_off_is_named(counting: Counting, tmp_path: Path) -> None:
     run(counting, tmp_path, seeds=1)
-    file = tmp_path / "counting" / "results" / "1.json.gz"
+    (file,) = (tmp_path / "counting" / "results").iterdir()
     file.write_bytes(file.read_bytes()[:-20])
     with pytest.raises(UserError, match=re.escape(str(file))):
         run(counting, tmp_path, seeds=1)
@@ -139,6 +168,17 @@ def test_an_arm_that_the_recipe_cannot_have_does_not_hold_up_the_others(
     summary = summarise(study, run_study(study, RECIPE, tmp_path, "counting", seeds=2))
     assert summary["seeds"] == [1, 2] and len(summary["arms"]) == 2
     assert {f["reason"] for f in summary["failed"]} == {"a checkpoint has one size"}
+    again = run_study(study, RECIPE, tmp_path, "counting", seeds=2, budget_s=0)
+    assert summarise(study, again) == summary  # also where nothing is tried
+
+
+def test_a_partial_seed_is_not_said_to_be_several(counting: Counting, tmp_path: Path) -> None:
+    plain = Study(counting.study.text, counting.study.arms[:1], counting.study.claims)
+    run_study(plain, RECIPE, tmp_path, "counting", seeds=1)
+    results = run(counting, tmp_path, seeds=5, budget_s=0)
+    page = write_page(counting.study, results, RECIPE, tmp_path, "counting", "the command").read_text()
+    assert "1 seed (1), 40 test problems" in page and "one seed says little" in page
+    assert "Seed 1: more not measured yet." in page and "Seed 5 is incomplete and doesn't count" in page
 
 
 def test_a_seed_that_another_process_works_on_is_left_to_it(counting: Counting, tmp_path: Path) -> None:
@@ -160,7 +200,7 @@ def test_what_the_summary_says(counting: Counting, tmp_path: Path) -> None:
     assert across["value"] == pytest.approx(0.1) and across["ci95"] == pytest.approx([0.1, 0.1])
     assert [d["value"] for d in within] == pytest.approx([0.2, 0.2])
     best, *findings = summary["findings"]
-    assert "greedy answers of “more”" in best and "“plain”, less (+10.0, +10.0 to +10.0)" in best
+    assert best == "Most was solved by greedy answers of “more”, 35.2 %; the next is “plain”, 25.2 %."
     assert findings[0] == (
         "“more” raised greedy answers by 10.0 points over “plain” (+10.0 to +10.0; 2 of 2 seeds)."
     )

@@ -61,6 +61,8 @@ def sample(
 
     if (generator is None) == (not upstream):
         raise UserError("give either --generator FOLDER or --upstream URL --model NAME")
+    if generator is not None and temperature == 0 and n != 1:
+        raise UserError("greedy decoding gives one candidate a problem: give -n 1 or a --temperature")
     check_out(out)
     known = load_problems(problems)
     if generator is not None:

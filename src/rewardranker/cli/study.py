@@ -62,6 +62,8 @@ def study(
     found = STUDIES[name](config)
     budget_s = None if budget is None else 60 * budget
     results = run_study(found, config, directory, name, seeds=seeds, budget_s=budget_s)
+    if not results.found and not results.failed and (directory / name / f"{name}.json").exists():
+        raise UserError(f"{directory / name}: no results of this recipe and code; its page is left as it is")
     words = ["rewardranker study", name, f"--seeds {seeds}"]
     words += ["--small"] if small else [f"--recipe {recipe}"] if recipe != usual else []
     words += [f"--set '{assignment}'" for assignment in assignments]

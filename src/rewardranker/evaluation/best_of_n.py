@@ -156,15 +156,15 @@ def rank_all(
         syntax: check whether they parse.
         what: see `score_all`.
     """
+    parses = [
+        candidate_parses(problem, c.text, c.whole) if syntax else None
+        for problem, c in zip(problems, candidates, strict=True)
+    ]
     inputs = [
         (problem.prompt, ranker_input(problem, c.text, c.whole, ranker))
         for problem, c in zip(problems, candidates, strict=True)
     ]
     raw, probability = score_all(ranker, inputs, what)
-    parses = [
-        candidate_parses(problem, c.text, c.whole) if syntax else None
-        for problem, c in zip(problems, candidates, strict=True)
-    ]
     passes = [None] * len(candidates) if visible is None else visible
     groups: dict[str, list[int]] = {}
     for i, problem in enumerate(problems):

@@ -199,12 +199,11 @@ class _Export:
                 if keep:
                     self.known[problem.id].add(row.text, row.strict_status, row.policy or table.stem)
                 if Form.CANDIDATES in self.files.wanted:
-                    self.files.write(Form.CANDIDATES, split, asdict(self._shared(row, problem)))
+                    self.files.write(Form.CANDIDATES, split, asdict(self._shared(row, problem, table)))
 
-    def _shared(self, row: _Row, problem: Problem) -> SharedCandidate:
-        found = self.source.scores.get(
-            (row.policy or "", row.problem_id, -1 if row.index is None else row.index)
-        )
+    def _shared(self, row: _Row, problem: Problem, table: Path) -> SharedCandidate:
+        index = -1 if row.index is None else row.index
+        found = self.source.scores.get((table.parent.name, row.problem_id, index))
         score, ranker = found or (row.score, None)
         about = row.model_dump() | {
             "language": problem.language,

@@ -31,7 +31,7 @@ class Source:
     made: str
     """How the labels were made, in Markdown."""
     scores: Mapping[tuple[str, str, int], tuple[float, str]] = field(default_factory=dict)
-    """(policy, problem, index) -> score and the ranker that gave it."""
+    """(folder of its table, problem, index) -> score and the ranker that gave it."""
 
 
 def open_source(path: Path, problems: Path | None) -> Source:
@@ -81,7 +81,7 @@ def _run(path: Path) -> Source:
         if (mined := path / f"{i}-mine").is_dir():
             groups += read_table(mined / "groups.parquet", PreferenceGroup)
             for row in parquet_rows(mined / "mined.parquet"):
-                scores[row["policy"], row["problem_id"], row["index"]] = (row["score"], f"{i}-reward")
+                scores[f"{i}-{later}", row["problem_id"], row["index"]] = (row["score"], f"{i}-reward")
     problems = {p.id: p for p in load_problems(path / "problems" / "problems.parquet")}
     return Source(path.name, problems, there, tuple(groups), _of_run(path, recipe.execution), scores)
 

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rewardranker import mining, progress
+from rewardranker import mining
+from rewardranker.evaluation.best_of_n import score_all
 from rewardranker.files import write_json
 from rewardranker.models.lora import weights_dtype
 from rewardranker.models.ranker import RewardRanker
@@ -29,18 +30,13 @@ def mine_stage(
         model = RewardRanker.from_pretrained(
             ranker.path / "model", dtype=weights_dtype(recipe.compute, trained=False)
         )
-        with progress.task("score", len(candidates)) as bar:
-            scores = model.score(
-                [prompts[c.problem_id] for c in candidates],
-                [c.text for c in candidates],
-                on_progress=bar.advance,
-            )
+        scores = score_all(model, [(prompts[c.problem_id], c.text) for c in candidates], "score")[0]
         cost.tokens += sum(c.n_tokens for c in candidates)
         groups, mined = mining.mine(
             training,
             candidates_of(earlier),
             candidates,
-            list(map(float, scores)),
+            scores.tolist(),
             settings,
             variant=variant,
             source=f"{variant}-{i}",

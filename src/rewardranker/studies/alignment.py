@@ -9,6 +9,7 @@ SFT policy's samples.
 
 from collections.abc import Callable
 
+from rewardranker.errors import UserError
 from rewardranker.recipe import Recipe
 from rewardranker.run import Stage
 from rewardranker.stages.sft import sft_longer_stage
@@ -20,7 +21,13 @@ RFT_EPOCHS = 2
 
 
 def longer_sft(seed: Seed) -> Stage:
-    """More epochs on the references alone."""
+    """More epochs on the references alone.
+
+    Raises:
+        UserError: the recipe says nothing of them.
+    """
+    if not seed.recipe.evaluation.longer_sft_epochs:
+        raise UserError("longer SFT needs evaluation.longer_sft_epochs above 0")
     return sft_longer_stage(seed.run, seed.recipe, seed.sft(), seed.problems())
 
 

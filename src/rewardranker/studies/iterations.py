@@ -3,8 +3,9 @@
 In each iteration a policy samples the training problems (half of the recipe's mining.n candidates each),
 failures that the ranker takes for right and new passing programs join its groups, and it is retrained on
 all of them. In the loop the policy is aligned anew by RFT on all samples so far, and the ranker starts
-from it; beside it the same is done on the SFT policy's samples alone. Each ranker is measured over the
-samples of policy 1 and of the SFT policy, which stay the same, the loop's also over its own policy's.
+from it; beside it the same is done with the SFT policy sampling every time, and nothing else changed. Each
+ranker is measured over the samples of policy 1 and of the SFT policy, which stay the same, the loop's also
+over its own policy's.
 """
 
 from collections.abc import Callable
@@ -34,13 +35,12 @@ def policy_of(seed: Seed, i: int) -> Stage:
 
 
 def ranker_of(seed: Seed, i: int, *, aligned: bool) -> Stage:
-    """Ranker `i` of the loop, or of the SFT policy's samples alone."""
+    """Ranker `i` of the loop, or of a loop in which the SFT policy samples."""
     sampled = _sampled(seed, i, aligned=aligned)
     ranker, mined = seed.ranker(), list[Stage]()
     for k, new in enumerate(sampled, 1):
         mined.append(seed.mine(k, ranker, [seed.sampled(), *sampled[: k - 1]], new))
-        policy = seed.rft(k, sampled[: k - 1]) if aligned else seed.sft()
-        ranker = seed.ranker(k + 1, start=policy, mined=mined)
+        ranker = seed.ranker(k + 1, start=seed.rft(k, sampled[: k - 1]), mined=mined)
     return ranker
 
 

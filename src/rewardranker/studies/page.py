@@ -49,6 +49,8 @@ def setting(summary: Json) -> str:
     spent = summary["cost"]
     processors = " and ".join(summary["processors"]) or summary["environment"]["processor"]
     over = "problems alone: one seed says little" if len(seeds) == 1 else "seeds, and problems within a seed"
+    if len(seeds) > 1 and not recipe["problems"].get("micro"):
+        over += " (too narrow where seeds share test problems, for each seed counts as having its own)"
     compared = len(summary["differences"])
     different = sum(not d["ci95"][0] <= 0 <= d["ci95"][1] for d in summary["differences"])
     chance = (

@@ -141,7 +141,9 @@ class Seed:
         if ranker is not None:
             scores = self.scores(ranker, tested)
             found.solved["ranker"] = selectors.by_score(scores, correct)[:, -1]
-            found.numbers["AUC within problems"] = metrics.pair_counts(scores, correct).auc
+            auc = metrics.pair_counts(scores, correct).auc
+            if not np.isnan(auc):  # no problem has right and wrong candidates
+                found.numbers["AUC within problems"] = auc
         return found
 
     def outcomes(self, tested: Stage) -> tuple[selectors.Bools, Floats, Floats]:

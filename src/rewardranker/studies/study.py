@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.evaluation.metrics import Floats
-from rewardranker.files import digests, read_text, write_text
+from rewardranker.files import digest, digests, read_text, write_text
 from rewardranker.recipe import Recipe, changed
 from rewardranker.run import InUseError, Run, processor
 from rewardranker.studies.seed import Measured, Seed
@@ -27,8 +28,9 @@ MEASURES = {
     "answer": "the answer",
 }
 """Ways of answering a test problem, in the order of tables."""
-_CODE = digests(Path(__file__).parent)
+_CODE = {path.stem: path.read_text("utf-8") for path in Path(__file__).parent.glob("*.py")}
 """As it was imported."""
+_IMPORT = re.compile(r"^from rewardranker\.studies\.(\w+) import", re.MULTILINE)
 
 
 class Point(NamedTuple):
@@ -120,18 +122,20 @@ def run_study(
         budget_s: after so many seconds no further arm is begun; 0: none at all.
     """
     deadline = np.inf if budget_s is None else time.monotonic() + budget_s
-    failed: dict[tuple[int, str], str] = {}
     recipes = {seed: changed(recipe, seed=seed) for seed in range(recipe.seed, recipe.seed + seeds)}
 
-    def path(seed: int) -> Path:
-        return directory / name / "results" / f"{seed}.json.gz"
+    keys = _keys(recipes, name)
 
-    def known(seed: int) -> dict[str, Result]:
-        key, found = read_results(path(seed))
-        return found if key == _key(recipes[seed], name) else {}
+    def path(seed: int) -> Path:
+        return directory / name / "results" / f"{seed}-{keys[seed]}.json.gz"
 
     for seed, of_seed in recipes.items():
-        missing = [arm for arm in study.arms if arm.name not in known(seed)]
+        found, failed = read_results(path(seed))
+        others = [p.name for p in sorted(path(seed).parent.glob(f"{seed}-*.json.gz")) if p != path(seed)]
+        if not found and others:
+            told = f"seed {seed}: {', '.join(others)} left out: of another recipe, or of other code"
+            progress.console.print(told, highlight=False)
+        missing = [arm for arm in study.arms if arm.name not in found]
         if not missing or time.monotonic() >= deadline:
             continue
         try:
@@ -148,50 +152,72 @@ def run_study(
                 measured = arm.measure(Seed(of_seed, run))
             except UserError as e:
                 progress.console.print(f"  not measured: {e}", markup=False)
-                failed[seed, arm.name] = str(e)
-                continue
-            stages = [{"stage": s.name, "key": s.key, **vars(s.cost)} for s in run.stages]
-            result = Result(
-                seed, arm.name, measured.solved, measured.numbers, measured.curves, stages, processor()
-            )
-            _write(path(seed), _key(of_seed, name), {**known(seed), arm.name: result})
+                failed[arm.name] = str(e)
+            else:
+                failed.pop(arm.name, None)
+                stages = [{"stage": s.name, "key": s.key, **vars(s.cost)} for s in run.stages]
+                found[arm.name] = Result(
+                    seed, arm.name, measured.solved, measured.numbers, measured.curves, stages, processor()
+                )
+            _write(path(seed), found, failed)
         run.close()
     # Read at the end: another process may have measured what was left to it.
     names = {arm.name for arm in study.arms}
-    every = {(seed, arm): result for seed in recipes for arm, result in known(seed).items() if arm in names}
-    return Results(tuple(recipes), every, failed)
+    read = {seed: read_results(path(seed)) for seed in recipes}
+    every = {(seed, arm): r for seed, (found, _) in read.items() for arm, r in found.items()}
+    reasons = {(seed, arm): why for seed, (_, failed) in read.items() for arm, why in failed.items()}
+    return Results(
+        tuple(recipes),
+        {key: result for key, result in every.items() if key[1] in names},
+        {key: why for key, why in reasons.items() if key[1] in names},
+    )
 
 
-def read_results(path: Path) -> tuple[str, dict[str, Result]]:
-    """A seed's results by arm, after the key of the recipe and code that they belong to.
-
-    Without a file there are none, and the key is empty.
+def read_results(path: Path) -> tuple[dict[str, Result], dict[str, str]]:
+    """A seed's results by arm, and why arms could not be measured; neither without a file.
 
     Raises:
         UserError: the file can't be read.
     """
     if not path.exists():
-        return "", {}
+        return {}, {}
     data = json.loads(read_text(path))
     for row in data["results"]:
         row["solved"] = {measure: np.array(values) for measure, values in row["solved"].items()}
-    return data["key"], {row["arm"]: Result(**row) for row in data["results"]}
+    return {row["arm"]: Result(**row) for row in data["results"]}, data["failed"]
 
 
-def _write(path: Path, key: str, results: dict[str, Result]) -> None:
+def _write(path: Path, results: dict[str, Result], failed: dict[str, str]) -> None:
     rows = [
         {**vars(r), "solved": {name: [round(float(x), 6) for x in v] for name, v in r.solved.items()}}
         for r in results.values()
     ]
-    write_text(path, json.dumps({"key": key, "results": rows}, allow_nan=False))
+    write_text(path, json.dumps({"results": rows, "failed": failed}, allow_nan=False))
 
 
-def _key(recipe: Recipe, name: str) -> str:
-    """Of what decides a study's results: those of another recipe, or of other code, are measured again.
+def _keys(recipes: dict[int, Recipe], name: str) -> dict[int, str]:
+    """Of what decides each seed's results: those of another recipe, or of other code, are measured again.
 
     That is quick where their stages are still there. Code is what arms are made of; the engine, pages and
-    other studies may change.
+    other studies may change. Files count by their content.
     """
-    code = {file: _CODE.get(file) for file in (f"{name}.py", "seed.py", "other_tasks.py")}
-    settings = {**recipe.model_dump(mode="json"), "execution": recipe.execution.decisive()}
-    return hashlib.sha256(json.dumps([settings, code], sort_keys=True).encode()).hexdigest()[:16]
+    modules, todo = set[str](), [name, "seed"]
+    while todo:
+        if (module := todo.pop()) in _CODE and module not in modules | {"study"}:
+            modules.add(module)
+            todo += _IMPORT.findall(_CODE[module])
+    code = [_CODE[module] for module in sorted(modules)]
+    source = next(iter(recipes.values()))
+    checkpoint = source.generator.checkpoint
+    inputs = [
+        [digest(Path(file)) for file in source.problems.files],
+        digests(Path(checkpoint)) if checkpoint and Path(checkpoint).is_dir() else {},
+    ]
+
+    def key(recipe: Recipe) -> str:
+        settings = {**recipe.model_dump(mode="json"), "execution": recipe.execution.decisive()}
+        del settings["problems"]["files"], settings["generator"]["checkpoint"]
+        content = json.dumps([settings, inputs, code], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    return {seed: key(recipe) for seed, recipe in recipes.items()}

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 
 
 def summarise(study: Study, results: Results) -> Json:
-    """All that a page shows, JSON-able; of seeds with every arm, or of what there is while there is none.
+    """All that a page shows, JSON-able; of seeds with every arm, or while there is none of the fullest seed.
 
     Returns:
         seeds: those that count; problems: test problems a seed; incomplete, failed: what is missing; arms:
@@ -38,7 +38,8 @@ def summarise(study: Study, results: Results) -> Json:
     names = [arm.name for arm in study.arms]
     never = {arm for _, arm in results.failed} - {arm for _, arm in results.found}  # with this recipe
     complete = [s for s in results.seeds if all((s, n) in results.found for n in names if n not in never)]
-    counted = complete or list(results.seeds)
+    fullest = max(results.seeds, key=lambda s: sum((s, n) in results.found for n in names))
+    counted = complete or [fullest]
     by_arm = {
         name: {s: results.found[s, name] for s in counted if (s, name) in results.found} for name in names
     }
@@ -99,7 +100,8 @@ def _weights(problems: int, seed: int) -> Floats:
 
 def _arm(arm: Arm, by_arm: dict[str, dict[int, Result]]) -> Json:
     found = list(by_arm[arm.name].values())
-    numbers = {name: [r.numbers[name] for r in found if name in r.numbers] for name in found[0].numbers}
+    names = dict.fromkeys(name for r in found for name in r.numbers)
+    numbers = {name: [r.numbers[name] for r in found if name in r.numbers] for name in names}
     other = by_arm.get(arm.against[0], {}) if arm.against else {}
     paired = [(r, other[r.seed]) for r in found if r.seed in other]
     return {
@@ -170,7 +172,7 @@ def between(ci95: Sequence[float]) -> str:
 
 
 def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
-    """Which arm solves most by a measure, and whether the second does less."""
+    """Which arm solves most by a measure, and the next; levels alone, for the pair was picked by its lead."""
     with_it = {
         arm: found
         for arm, found in by_arm.items()
@@ -182,12 +184,9 @@ def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
     solved = {arm: [found[seed].solved[measure] for seed in seeds] for arm, found in with_it.items()}
     level = {arm: float(np.mean([v.mean() for v in by_seed])) for arm, by_seed in solved.items()}
     first, second = sorted(level, key=level.__getitem__, reverse=True)[:2]
-    lead = pooled([a - b for a, b in zip(solved[first], solved[second], strict=True)])
-    interval = f"{points(lead['value'])}, {between(lead['ci95'])}"
-    less = "not measurably less" if _unclear(lead) else "less"
     return (
         f"Most was solved by {_WORDS[measure]} of “{first}”, {100 * level[first]:.1f} %; "
-        f"the next is “{second}”, {less} ({interval})."
+        f"the next is “{second}”, {100 * level[second]:.1f} %."
     )
 
 

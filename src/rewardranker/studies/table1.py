@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rewardranker.errors import UserError
 from rewardranker.evaluation.language_table import LANGUAGES
 from rewardranker.evaluation.metrics import Floats
 from rewardranker.files import write_json
@@ -95,6 +96,8 @@ def _row(seed: Seed, policy: Stage, name: str, ranker: Stage | None) -> Measured
     found = seed.measured(seed.tested(policy, name), ranker)
     answer: Floats = found.solved["greedy" if ranker is None else "ranker"]
     languages = list(dict.fromkeys(p.language for p in problems))
+    if [p.language for p in problems] != languages * (len(problems) // len(languages)):
+        raise UserError("the rows pair languages by task: every test problem must be there in every language")
     numbers = {
         LANGUAGES.get(language, language): 100
         * float(answer[[p.language == language for p in problems]].mean())
