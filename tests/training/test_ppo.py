@@ -1,8 +1,11 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
@@ -11,7 +14,7 @@ from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import PLAIN, PPO, SFT, Compute, Reward
 from rewardranker.training import ppo
-from rewardranker.training.losses import kl_k1
+from rewardranker.training.losses import adapted_kl_weight, kl_k1, token_rewards
 from rewardranker.training.ppo import _Batch, _Critic, train_ppo
 from rewardranker.training.reward import train_reward
 from rewardranker.training.sft import train_sft
@@ -158,12 +161,28 @@ def test_it_stops_when_it_hacks_its_reward(policy, ranker, problems, capsys) -> 
     assert all(row["stopped"] is None for row in history[:-1])
 
 
-def test_the_kl_weight_follows_a_target(policy, ranker, problems) -> None:
-    kl = {}
-    for target in (0.001, 5.0):
-        config = PPO(**QUICK | {"kl_target": target, "samples": 24, "kl": 0.5})
-        kl[target] = train_ppo(policy.copy(), ranker, problems, config, seed=1, max_new_tokens=8)[-1]["kl"]
-    assert kl[0.001] < kl[5.0]
+@pytest.mark.parametrize("target", [0.001, 5.0])
+def test_the_kl_weight_follows_a_target(policy, ranker, problems, target, monkeypatch) -> None:
+    weights, adaptations = [], []
+
+    def adapted(*values: float) -> float:
+        adaptations.append(values)
+        return adapted_kl_weight(*values)
+
+    def rewards(*values: Any) -> Tensor:
+        weights.append(values[-1])
+        return token_rewards(*values)
+
+    monkeypatch.setattr(ppo, "adapted_kl_weight", adapted)
+    monkeypatch.setattr(ppo, "token_rewards", rewards)
+    config = PPO(**QUICK | {"kl_target": target, "iterations": 4, "kl": 0.5})
+    history = train_ppo(policy, ranker, problems, config, seed=1, max_new_tokens=8)
+    rounds = [(row["kl"], target, config.prompts * config.samples) for row in history[:-1]]
+    assert [values[1:] for values in adaptations] == rounds  # by the KL that each round found
+    assert weights[:-1] == [
+        values[0] for values in adaptations
+    ]  # each round's rewards are of the weight so far
+    assert (weights[-1] > weights[1]) == (target < history[-1]["kl"])
 
 
 def test_steps_that_move_too_far_are_left_out(policy, ranker, problems) -> None:
