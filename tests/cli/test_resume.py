@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from rewardranker.models.generator import Generator
+from rewardranker.run import Checkpoint
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
 MAIN = "from rewardranker.cli import main; main()"
@@ -56,12 +59,6 @@ def contents(out: Path) -> dict[str, bytes]:
 def words(request, workshop, small) -> list[str]:
     """A command that writes `out`."""
     models = ["--generator", str(workshop.sft)]
-    if request.param == "sample":
-        many = ["-n", "20", "--batch-size", "20", "--max-new-tokens", "32"]
-        return ["sample", str(workshop.folder / "problems.jsonl"), *models, *many, "-o", "out"]
-    if request.param == "evaluate":
-        few = [*small, "--set", "evaluation.n=10", "--set", "sampling.batch_size=10"]
-        return ["evaluate", str(workshop.folder / "problems.jsonl"), *models, *few, "-o", "out"]
     arguments = {
         "train-sft": [str(workshop.folder / "problems.jsonl")],
         "train-reward": [str(workshop.pairs), *models],
@@ -71,10 +68,7 @@ def words(request, workshop, small) -> list[str]:
     return [request.param, *arguments, *small, *settings, "-o", "out"]
 
 
-COMMANDS = ["train-sft", "train-reward", "train-ppo", "sample", "evaluate"]
-
-
-@pytest.mark.parametrize("words", COMMANDS, indirect=True)
+@pytest.mark.parametrize("words", ["train-sft", "train-reward", "train-ppo"], indirect=True)
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(words: list[str], tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):
@@ -107,3 +101,35 @@ def test_a_checkpoint_is_for_the_same_settings_and_inputs_only(
         result = rewardranker(*other, "-o", folder / "out")
         assert result.code == 0 and "goes on" not in result.err, (name, result.err)
         assert [p.name for p in folder.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate"])
+def test_what_was_sampled_is_not_sampled_again(
+    command, rewardranker, workshop, small, tmp_path, monkeypatch
+) -> None:
+    asked = []
+    real = Generator.sample
+
+    def sample(self, problems, *, on_batch, **settings):
+        def stops(batch) -> None:
+            on_batch(batch)
+            if interrupted:
+                raise KeyboardInterrupt
+
+        asked.append([p.id for p in problems])
+        return real(self, problems, on_batch=stops, **settings)
+
+    monkeypatch.setattr(Generator, "sample", sample)
+    monkeypatch.setattr(Checkpoint, "is_due", lambda _: True)
+    models = ["--generator", workshop.sft]
+    few = ["-n", 3, "--batch-size", 3] if command == "sample" else [*small, "--set", "sampling.batch_size=3"]
+    words = [command, workshop.folder / "problems.jsonl", *models, *few, "-o"]
+    interrupted = False
+    assert rewardranker(*words, tmp_path / "whole" / "out").code == 0
+    interrupted = True
+    assert rewardranker(*words, tmp_path / "out").code == 130
+    assert not (tmp_path / "out").exists()
+    calls, interrupted = len(asked), False
+    assert "goes on where it was stopped" in rewardranker(*words, tmp_path / "out").err
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole" / "out")
+    assert len(asked[calls]) == len(asked[0]) - 1  # without the problem whose candidates were there

@@ -179,9 +179,7 @@ def test_the_kl_weight_follows_a_target(policy, ranker, problems, target, monkey
     history = train_ppo(policy, ranker, problems, config, seed=1, max_new_tokens=8)
     rounds = [(row["kl"], target, config.prompts * config.samples) for row in history[:-1]]
     assert [values[1:] for values in adaptations] == rounds  # by the KL that each round found
-    assert weights[:-1] == [
-        values[0] for values in adaptations
-    ]  # each round's rewards are of the weight so far
+    assert weights[:-1] == [values[0] for values in adaptations]  # of the weight so far
     assert (weights[-1] > weights[1]) == (target < history[-1]["kl"])
 
 
