@@ -1,4 +1,4 @@
-"""Long commands that were killed by SIGKILL, and given again."""
+"""Long commands that were killed by SIGKILL or interrupted, and given again."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
 MAIN = "from rewardranker.cli import main; main()"
 EAGER = f"from rewardranker.run import Checkpoint; Checkpoint.is_due = lambda self: True; {MAIN}"
-"""Writes a checkpoint whenever it can, for all this is too short for one every five seconds."""
+"""Writes a checkpoint whenever it can, for these trainings are too short for one every five seconds."""
 LONG = {"sft.epochs": 150, "reward.epochs": 100, "ppo.iterations": 25, "ppo.check_every": 5}
 
 

@@ -164,12 +164,20 @@ def run_study(
     # Read at the end: another process may have measured what was left to it.
     names = {arm.name for arm in study.arms}
     read = {seed: read_results(path(seed)) for seed in recipes}
-    every = {(seed, arm): r for seed, (found, _) in read.items() for arm, r in found.items()}
-    reasons = {(seed, arm): why for seed, (_, failed) in read.items() for arm, why in failed.items()}
     return Results(
         tuple(recipes),
-        {key: result for key, result in every.items() if key[1] in names},
-        {key: why for key, why in reasons.items() if key[1] in names},
+        {
+            (seed, arm): result
+            for seed, (found, _) in read.items()
+            for arm, result in found.items()
+            if arm in names
+        },
+        {
+            (seed, arm): why
+            for seed, (_, failed) in read.items()
+            for arm, why in failed.items()
+            if arm in names
+        },
     )
 
 

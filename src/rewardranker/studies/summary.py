@@ -181,8 +181,10 @@ def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
     seeds = sorted(set.intersection(*map(set, with_it.values()))) if len(with_it) > 1 else []
     if not seeds:
         return None
-    solved = {arm: [found[seed].solved[measure] for seed in seeds] for arm, found in with_it.items()}
-    level = {arm: float(np.mean([v.mean() for v in by_seed])) for arm, by_seed in solved.items()}
+    level = {
+        arm: float(np.mean([found[seed].solved[measure].mean() for seed in seeds]))
+        for arm, found in with_it.items()
+    }
     first, second = sorted(level, key=level.__getitem__, reverse=True)[:2]
     return (
         f"Most was solved by {_WORDS[measure]} of “{first}”, {100 * level[first]:.1f} %; "
