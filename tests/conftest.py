@@ -1,9 +1,14 @@
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 
 import pytest
 from hypothesis import settings
 
+from rewardranker.cli import main
 from rewardranker.errors import UserError
 from rewardranker.execution.pool import Pool
 
@@ -22,6 +27,33 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     del os.environ["XDG_CACHE_HOME"]
     if before is not None:
         os.environ["XDG_CACHE_HOME"] = before
+
+
+@dataclass(frozen=True)
+class Result:
+    code: int
+    out: str
+    err: str
+
+
+def run_main(*words: object) -> Result:
+    """`rewardranker WORDS` in this process, through the console script's entry point."""
+    out, err, argv = StringIO(), StringIO(), sys.argv
+    sys.argv = ["rewardranker", *map(str, words)]
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            main()
+    except SystemExit as e:
+        code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
+        return Result(code, out.getvalue(), err.getvalue())
+    finally:
+        sys.argv = argv
+    raise AssertionError("the entry point must end with an exit code")
+
+
+@pytest.fixture(scope="session")
+def rewardranker() -> Callable[..., Result]:
+    return run_main
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,13 @@
 """The command line as users call it, on twenty micro problems and a decoder of one layer."""
 
 import json
-import sys
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
-from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rewardranker.cli import main
 from rewardranker.problems.micro.generate import micro_problems
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import MicroProblems
@@ -37,33 +34,6 @@ SETTINGS = [
 ]
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-
-def run_main(*words: object) -> Result:
-    """`rewardranker WORDS` in this process, through the console script's entry point."""
-    out, err, argv = StringIO(), StringIO(), sys.argv
-    sys.argv = ["rewardranker", *map(str, words)]
-    try:
-        with redirect_stdout(out), redirect_stderr(err):
-            main()
-    except SystemExit as e:
-        code = e.code if isinstance(e.code, int) else 0 if e.code is None else 1
-        return Result(code, out.getvalue(), err.getvalue())
-    finally:
-        sys.argv = argv
-    raise AssertionError("the entry point must end with an exit code")
-
-
-@pytest.fixture(scope="session")
-def rewardranker() -> Callable[..., Result]:
-    return run_main
-
-
 @pytest.fixture(scope="session")
 def small() -> list[str]:
     """Settings for seconds."""
@@ -81,7 +51,7 @@ class Workshop:
 
     folder: Path
     problems: list[Problem]
-    results: dict[str, Result]
+    results: dict[str, Any]
 
     def __getattr__(self, name: str) -> Path:
         (found,) = (p for p in self.folder.iterdir() if p.name.split(".")[0] == name)
@@ -92,7 +62,9 @@ class Workshop:
 
 
 @pytest.fixture(scope="session")
-def workshop(isolation: None, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+def workshop(
+    isolation: None, rewardranker: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Workshop:
     """Every stage command, one after the other, each on what those before it wrote."""
     folder = tmp_path_factory.mktemp("workshop")
     problems = micro_problems(SIZES, seed=1)
@@ -152,6 +124,6 @@ def workshop(isolation: None, tmp_path_factory: pytest.TempPathFactory) -> Works
     results = {}
     for command in commands:
         name = str(command[0])
-        results[name] = run_main(*command)
+        results[name] = rewardranker(*command)
         assert results[name].code == 0, f"{name}: {results[name].err}"
     return Workshop(folder, problems, results)

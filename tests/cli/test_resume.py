@@ -6,37 +6,39 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from rewardranker.models.generator import Generator
 from rewardranker.run import Checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
-MAIN = "from rewardranker.cli import main; main()"
-EAGER = f"from rewardranker.run import Checkpoint; Checkpoint.is_due = lambda self: True; {MAIN}"
+EAGER = (
+    "from rewardranker.run import Checkpoint; Checkpoint.is_due = lambda self: True; "
+    "from rewardranker.cli import main; main()"
+)
 """Writes a checkpoint whenever it can, for these trainings are too short for one every five seconds."""
 LONG = {"sft.epochs": 150, "reward.epochs": 100, "ppo.iterations": 25, "ppo.check_every": 5}
 
 
-def start(words: list[str], folder: Path, code: str = MAIN) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", code, *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
-
-
-def finish(words: list[str], folder: Path) -> str:
-    process = start(words, folder)
-    _, told = process.communicate()
-    assert process.returncode == 0, told
-    return told
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in the process that is killed: sums over several threads round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def kill(words: list[str], folder: Path) -> Path:
     """Start the command and kill it when it has written a few checkpoints; the last of these."""
-    process = start(words, folder, EAGER)
+    command = [sys.executable, "-c", EAGER, *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     seen: set[int] = set()
     while len(seen) < 4:
         assert process.poll() is None, process.communicate()[1]
@@ -69,13 +71,14 @@ def words(request, workshop, small) -> list[str]:
 
 
 @pytest.mark.parametrize("words", ["train-sft", "train-reward", "train-ppo"], indirect=True)
-def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(words: list[str], tmp_path: Path) -> None:
+def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
+    words: list[str], rewardranker, tmp_path: Path
+) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for folder in (whole, killed):
-        folder.mkdir()
-    assert "goes on" not in finish(words, whole)
+    killed.mkdir()
+    assert "goes on" not in rewardranker(*words, "-o", whole / "out").err
     kill(words, killed)
-    assert "goes on where it was stopped" in finish(words, killed)
+    assert "goes on where it was stopped" in rewardranker(*words, "-o", killed / "out").err
     assert contents(killed / "out") == contents(whole / "out")
     assert [p.name for p in killed.iterdir()] == ["out"]  # no checkpoint is left
 

@@ -1,13 +1,11 @@
 """The shipped recipe `tiny` from end to end, through the command line."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +18,11 @@ from rewardranker.tables import read_table
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
 ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
 STAGES = [
     *("problems", "0-sft", "0-sample", "1-reward", "1-rft", "1-sample", "1-mine", "2-reward", "2-rft"),
     *("0-sft-longer", "test-sft", "test-sft-longer", "test-aligned-1", "test-aligned-2", "evaluate"),
 ]
-
-
-def command(directory: Path, *settings: str) -> list[str]:
-    code = "from rewardranker.cli import main; main()"
-    words = [word for setting in settings for word in ("--set", setting)]
-    return [sys.executable, "-c", code, "run", "tiny", "--dir", str(directory), *words]
-
-
-def run(directory: Path, *settings: str) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(command(directory, *settings), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done
 
 
 def metrics(directory: Path) -> dict[str, Any]:
@@ -48,7 +35,10 @@ def metrics(directory: Path) -> dict[str, Any]:
 def whole(isolation: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run from start to end: its directory, and what it printed."""
     directory = tmp_path_factory.mktemp("runs") / "whole"
-    return directory, run(directory).stdout
+    words = [BIN / "rewardranker", "run", "tiny", "--dir", directory]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return directory, done.stdout
 
 
 def test_a_run_leaves_metrics_cost_report_and_every_stage(whole: tuple[Path, str]) -> None:
@@ -98,49 +88,34 @@ def test_tiny_has_right_and_wrong_candidates_to_learn_from(whole: tuple[Path, st
     assert len(read_table(directory / "1-mine" / "groups.parquet", PreferenceGroup)) > 20
 
 
-def test_a_run_that_is_done_is_not_run_again(whole: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_run_that_is_done_is_not_run_again(
+    whole: tuple[Path, str], rewardranker: Callable[..., Any], tmp_path: Path
+) -> None:
     directory = tmp_path / "again"
     shutil.copytree(whole[0], directory)
-    again = run(directory)
-    assert again.stderr.count("already done") == len(STAGES)
+    again = rewardranker("run", "tiny", "--dir", directory)
+    assert again.err.count("already done") == len(STAGES)
     assert metrics(directory) == metrics(whole[0])
 
 
 def test_ppo_shares_what_comes_before_it_and_can_be_left_again(
-    whole: tuple[Path, str], tmp_path: Path
+    whole: tuple[Path, str], rewardranker: Callable[..., Any], tmp_path: Path
 ) -> None:
     directory = tmp_path / "ppo"
     shutil.copytree(whole[0], directory)
-    done = run(directory, "align=rft+ppo", "ppo.iterations=2")
+    words = ["run", "tiny", "--dir", directory]
+    done = rewardranker(*words, "--set", "align=rft+ppo", "--set", "ppo.iterations=2")
     for stage in STAGES[:5]:
-        assert f"{stage}  already done" in done.stderr
+        assert f"{stage}  already done" in done.err
     found = metrics(directory)
     assert [row["iteration"] for row in found["ppo"]] == [1, 2]
     for row in found["ppo"]:
         assert row["kl"] > -0.5  # estimated from samples: may fall below 0 when it is small
         assert 0 <= row["pass_before"] <= 1 and 0 <= row["pass_after"] <= 1
     assert {row["align"] for row in found["rows"] if row["system"] == "aligned"} == {"rft+ppo"}
-    back = run(directory)
-    assert back.stderr.count("already done") == len(STAGES)
+    back = rewardranker(*words)
+    assert back.err.count("already done") == len(STAGES)
     assert metrics(directory) == metrics(whole[0])
-
-
-def test_a_run_killed_and_resumed_equals_one_that_never_was(whole: tuple[Path, str], tmp_path: Path) -> None:
-    """Killed in the middle of its first training stage; everything but the problems is made anew."""
-    directory = tmp_path / "killed"
-    process = subprocess.Popen(command(directory), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not (directory / ".0-sft.partial").is_dir():
-        assert process.poll() is None
-        time.sleep(0.01)
-    time.sleep(1.0)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (directory / "0-sft").exists()
-    done = run(directory)
-    assert done.stderr.count("already done") == 1
-    assert metrics(directory) == metrics(whole[0])
-    names = [sorted(str(p.relative_to(d)) for p in d.rglob("*")) for d in (directory, whole[0])]
-    assert names[0] == names[1]
 
 
 def test_kills_all_over_the_run_change_nothing(tmp_path: Path) -> None:

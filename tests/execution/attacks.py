@@ -836,7 +836,7 @@ def attempt_without_defence(attack: Attack, host: Host) -> tuple[Outcome | Liter
         for _ in range(_RACES):
             with new_pool(attack.timeout_s) as pool:
                 outcome, verdicts = attempt(attack, host, pool)
-            if outcome == "succeeded":
+            if outcome in ("succeeded", "impossible"):
                 break
     return outcome, verdicts
 

@@ -1,7 +1,13 @@
 """Every study from end to end with the recipe `tiny-study`."""
 
 import json
+import subprocess
+import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -9,6 +15,7 @@ from rewardranker.cli.study import study
 from rewardranker.errors import UserError
 from rewardranker.recipe import load_recipe
 from rewardranker.run import Run
+from rewardranker.studies import peft
 from rewardranker.studies.alignment import longer_sft
 from rewardranker.studies.catalogue import STUDIES
 from rewardranker.studies.seed import Seed
@@ -20,6 +27,27 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of all studies: they share what a seed begins with."""
     return tmp_path_factory.mktemp("studies")
+
+
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those in which `peft` measures memory the first is real; the others' work is done here.
+
+    Each would take seconds to import torch.
+    """
+    asked = list[Any]()
+
+    def run(command: Any, *, input: str, check: bool, **options: Any) -> Any:
+        asked.append(command)
+        if len(asked) == 1:
+            return subprocess.run(command, input=input, check=check, **options)
+        out = StringIO()
+        with monkeypatch.context() as patch, redirect_stdout(out):
+            patch.setattr(sys, "stdin", StringIO(input))
+            peft.train_a_few()
+        return subprocess.CompletedProcess(command, 0, out.getvalue())
+
+    monkeypatch.setattr(peft, "subprocess", SimpleNamespace(run=run, PIPE=subprocess.PIPE))
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -25,8 +25,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return train_tokenizer([prompt(k) + completion(k) for k in range(10)], 300)
 
 
-@pytest.fixture
-def generator(tokenizer: PreTrainedTokenizerFast) -> Generator:
+@pytest.fixture(scope="session")
+def untrained(tokenizer: PreTrainedTokenizerFast) -> Generator:
     config = Decoder(hidden=64, layers=1, heads=2, intermediate=64, context=48)
     model = build_decoder(config, tokenizer, seed=1)
     with torch.no_grad():
@@ -37,6 +37,11 @@ def generator(tokenizer: PreTrainedTokenizerFast) -> Generator:
 
 
 @pytest.fixture
+def generator(untrained: Generator) -> Generator:
+    return untrained.copy()
+
+
+@pytest.fixture(scope="session")
 def examples() -> list[tuple[str, str]]:
     return [(prompt(k), completion(k)) for k in range(10)]
 

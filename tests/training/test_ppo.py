@@ -22,24 +22,35 @@ from rewardranker.training.sft import train_sft
 QUICK = {"iterations": 12, "prompts": 10, "samples": 12, "minibatch": 60, "learning_rate": 1e-3, "kl": 0.02}
 
 
-@pytest.fixture
-def policy(generator, examples) -> Generator:
-    """Knows the form of the answers, and copies the number some of the time."""
+@pytest.fixture(scope="module")
+def trained_policy(untrained, examples) -> Generator:
+    policy = untrained.copy()
     guesses = [(p, c.replace(c[-2], d)) for p, c in examples for d in "0123456789"]
-    train_sft(generator, guesses + 6 * examples, SFT(epochs=30, batch_size=32, learning_rate=5e-3), seed=1)
-    return generator
+    train_sft(policy, guesses + 6 * examples, SFT(epochs=30, batch_size=32, learning_rate=5e-3), seed=1)
+    return policy
 
 
-@pytest.fixture
-def ranker(policy, examples) -> RewardRanker:
-    """Knows every wrong digit of every problem."""
+@pytest.fixture(scope="module")
+def trained_ranker(trained_policy, examples) -> RewardRanker:
     digits = [completion for _, completion in examples]
     groups = [
         PreferenceGroup(p, p, (c,), tuple(d for d in digits if d != c), ("",), ("",) * 9, "initial")
         for p, c in examples
     ]
     config = Reward(epochs=60, groups_per_batch=10, max_per_side=9, learning_rate=5e-3, validation=0.0)
-    return train_reward(policy, groups, config, seed=1)[0]
+    return train_reward(trained_policy, groups, config, seed=1)[0]
+
+
+@pytest.fixture
+def policy(trained_policy) -> Generator:
+    """Knows the form of the answers, and copies the number some of the time."""
+    return trained_policy.copy()
+
+
+@pytest.fixture
+def ranker(trained_ranker) -> RewardRanker:
+    """Knows every wrong digit of every problem."""
+    return trained_ranker.copy()
 
 
 def right(policy: Generator, problems) -> float:
@@ -116,10 +127,12 @@ def test_scores_are_normalised_and_clamped_and_endless_rollouts_fined(policy, ra
     ranker.calibration = Calibration(mean=raw.mean, std=raw.std / 1000)
     config = PPO(**QUICK | {"iterations": 1, "reward_clip": 2.0, "kl": 0.0, "missing_eos": -7.0})
     (row, _) = train_ppo(policy.copy(), ranker, problems, config, seed=1, max_new_tokens=8)
-    assert abs(row["reward"]) <= 2.0
     (short, _) = train_ppo(policy.copy(), ranker, problems, config, seed=1, max_new_tokens=1)
-    assert short["ended"] < 0.5
+    assert short["ended"] < 0.5 < row["ended"]
     assert short["length"] == 1.0
+    for found in (row, short):
+        fines = -7.0 * (1 - found["ended"])
+        assert abs(found["reward"] - fines) <= 2.0 * found["ended"] + 1e-5
 
 
 def test_the_critic_starts_from_the_ranker_at_value_0(ranker) -> None:
@@ -180,7 +193,7 @@ def test_the_kl_weight_follows_a_target(policy, ranker, problems, target, monkey
     rounds = [(row["kl"], target, config.prompts * config.samples) for row in history[:-1]]
     assert [values[1:] for values in adaptations] == rounds  # by the KL that each round found
     assert weights[:-1] == [values[0] for values in adaptations]  # of the weight so far
-    assert (weights[-1] > weights[1]) == (target < history[-1]["kl"])
+    assert weights[1:] == [adapted_kl_weight(*values) for values in adaptations]
 
 
 def test_steps_that_move_too_far_are_left_out(policy, ranker, problems) -> None:

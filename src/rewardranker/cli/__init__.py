@@ -66,5 +66,5 @@ def main() -> None:
         sys.stderr.write(f"rewardranker: {e}\n")
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on where it was\n")
+        sys.stderr.write("interrupted; give the same command again: what it has kept is not done twice\n")
         sys.exit(130)

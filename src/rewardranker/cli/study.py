@@ -31,7 +31,7 @@ def study(
     ] = "",
     assignments: SetOption = [],  # noqa: B006 - typer reads the default, nobody mutates it
     small: Annotated[
-        bool, typer.Option("--small", help="Recipe tiny-study: in seconds, and results mean nothing.")
+        bool, typer.Option("--small", help="Recipe tiny-study: seconds to minutes; results mean nothing.")
     ] = False,
 ) -> None:
     """Measure every arm of a study with every seed; write its page, with tables, plots and findings.

@@ -182,7 +182,7 @@ def _best(measure: str, by_arm: dict[str, dict[int, Result]]) -> str | None:
     if not seeds:
         return None
     level = {
-        arm: float(np.mean([found[seed].solved[measure].mean() for seed in seeds]))
+        arm: round(float(np.mean([found[seed].solved[measure].mean() for seed in seeds])), 6)
         for arm, found in with_it.items()
     }
     first, second = sorted(level, key=level.__getitem__, reverse=True)[:2]

@@ -143,11 +143,11 @@ def train_ppo(
     Returns:
         one row for each number of rounds done, 0 to `iterations` (fewer when it was stopped, which the last
         row's `stopped` tells: KL above `max_kl`, or a score that rises while the pass rate falls). Of the
-        round's rollouts: round; score (mean raw score), reward (mean normalised score), kl (mean over
-        completions, summed over tokens, nats), entropy (estimate, mean over tokens, nats), length (mean
-        tokens), ended (share that ended in time), tokens (computed), pass (None where not measured). Of the
-        update that followed: clip_fraction, approx_kl (mean over tokens, between old and new policy),
-        value_loss; None where there was no update, or no critic.
+        round's rollouts: round; score (mean raw score), reward (mean normalised score, `missing_eos` for
+        those that did not end), kl (mean over completions, summed over tokens, nats), entropy (estimate,
+        mean over tokens, nats), length (mean tokens), ended (share that ended in time), tokens (computed),
+        pass (None where not measured). Of the update that followed: clip_fraction, approx_kl (mean over
+        tokens, between old and new policy), value_loss; None where there was no update, or no critic.
 
     Raises:
         UserError: no problem; leave-one-out advantages with a single sample a prompt; or a critic from a
@@ -442,7 +442,7 @@ def _evaluate(
     tokens = int(mask.sum())
     row = {
         "score": float(raw.mean()),
-        "reward": float(normal.mean()),
+        "reward": float(scores.mean()),
         "kl": float(kl.sum(1).mean()),
         "entropy": -float(old.sum()) / tokens,
         "length": tokens / len(rollouts),

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import pytest
@@ -202,18 +202,24 @@ def test_more_random_trees(judge):
     check_random_trees(judge, 12, seed=3)
 
 
+def ends(values: Sequence[int]) -> list[int]:
+    """The first and the last parameter of a node; any, where it has none."""
+    return [*values[:1], *values[-1:]] or [0]
+
+
 @pytest.mark.slow
 def test_every_node_is_as_in_python(judge):
     def predicates() -> Iterator[Predicate]:
         for name, (values, _) in PREDICATES.items():
-            yield from (Predicate(name, k) for k in [*values[:1], *values[-1:]] or [0])
+            yield from (Predicate(name, k) for k in ends(values))
 
     conditions = list(predicates())
     steps: list[Step] = [Filter(p) for p in conditions]
     for i, (name, (values, _)) in enumerate(EXPRESSIONS.items()):
-        for k in [*values[:1], *values[-1:]] or [0]:
+        for k in ends(values):
             steps += [Map(Expression(name, k)), Map(Expression(name, k), conditions[i])]
-    steps += [Rearrange(name, k) for name, (values, _) in REARRANGEMENTS.items() for k in values or [0]]
+    for name, (values, _) in REARRANGEMENTS.items():
+        steps += [Rearrange(name, k) for k in ends(values)]
     each = [Task((step,), Reduce("list")) for step in steps]
     each += [Task((), Reduce(name, Predicate("odd") if "where" in name else None)) for name in REDUCERS]
     rng = Random(4)
