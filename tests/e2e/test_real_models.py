@@ -1,11 +1,10 @@
 """The shipped recipes of real models from end to end, on tiny checkpoints of their architectures."""
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from real import write_checkpoint
@@ -35,7 +34,6 @@ SMALL = {
     "evaluation.n": 4,
     "evaluation.bootstrap": 100,
     "execution.workers": 2,
-    "threads": 1,
 }
 
 
@@ -47,7 +45,9 @@ SMALL = {
         ("starcoder2-3b", "starcoder2", False),
     ],
 )
-def test_the_whole_loop(tmp_path: Path, recipe: str, family, chat: bool) -> None:
+def test_the_whole_loop(
+    tmp_path: Path, rewardranker: Callable[..., Any], recipe: str, family, chat: bool
+) -> None:
     sizes = MicroProblems(reference=32, pool=1, development=6, test=8, step_weights=(1,))
     problems = [p for p in micro_problems(sizes, seed=1) if p.split != "pool"]
     rows = "".join(json.dumps(asdict(p)) + "\n" for p in problems)
@@ -61,16 +61,9 @@ def test_the_whole_loop(tmp_path: Path, recipe: str, family, chat: bool) -> None
         *(f"{key}={value}" for key, value in SMALL.items()),
     ]
     words = [word for setting in settings for word in ("--set", setting)]
-    code = "from rewardranker.cli import main; main()"
     run = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, "-c", code, "run", recipe, "--dir", str(run), *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    done = rewardranker("run", recipe, "--dir", run, *words)
+    assert done.code == 0, done.err
     metrics = json.loads((run / "metrics.json").read_text())
     assert {(row["system"], row["iteration"]) for row in metrics["rows"]} == {
         *(("sft", 0), ("aligned", 1), ("aligned", 2))
