@@ -218,8 +218,7 @@ def test_every_node_is_as_in_python(judge):
     for i, (name, (values, _)) in enumerate(EXPRESSIONS.items()):
         for k in ends(values):
             steps += [Map(Expression(name, k)), Map(Expression(name, k), conditions[i])]
-    for name, (values, _) in REARRANGEMENTS.items():
-        steps += [Rearrange(name, k) for k in ends(values)]
+    steps += [Rearrange(name, k) for name, (values, _) in REARRANGEMENTS.items() for k in values or [0]]
     each = [Task((step,), Reduce("list")) for step in steps]
     each += [Task((), Reduce(name, Predicate("odd") if "where" in name else None)) for name in REDUCERS]
     rng = Random(4)
