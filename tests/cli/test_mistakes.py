@@ -1,6 +1,7 @@
 """Wrong input: exit code 2, one message that says where, no traceback, nothing written."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,14 @@ def test_an_output_folder_that_exists(refused, tmp_path, problems, command):
 def test_an_output_file_that_is_a_folder(refused, tmp_path, problems, number):
     command = commands(problems, tmp_path)[number]
     assert f"{tmp_path}: is a folder; give the name of a file" in refused(*command)
+
+
+@pytest.mark.parametrize("number", range(1, 4))
+def test_an_output_file_that_is_no_ordinary_one(refused, tmp_path, problems, number):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for out in (pipe, Path("/dev/null"), Path("/dev/stdout")):  # root could replace them
+        assert f"{out}: is not an ordinary file" in refused(*commands(problems, out)[number])
 
 
 @pytest.mark.parametrize("number", range(6))

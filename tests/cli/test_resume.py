@@ -130,7 +130,8 @@ def test_what_was_sampled_is_not_sampled_again(
     interrupted = False
     assert rewardranker(*words, tmp_path / "whole" / "out").code == 0
     interrupted = True
-    assert rewardranker(*words, tmp_path / "out").code == 130
+    stopped = rewardranker(*words, tmp_path / "out")
+    assert stopped.code == 130 and "interrupted; give the same command again" in stopped.err
     assert not (tmp_path / "out").exists()
     calls, interrupted = len(asked), False
     assert "goes on where it was stopped" in rewardranker(*words, tmp_path / "out").err

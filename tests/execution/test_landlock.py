@@ -663,3 +663,22 @@ def test_directories_of_clients_that_were_killed_with_their_guards_are_removed(m
 def test_all_processes_are_never_killed_outside_a_pid_namespace():
     with pytest.raises(RuntimeError, match="not process 1"):
         leftovers.end_all(0)
+
+
+def test_only_slots_that_were_abandoned_are_removed(tmp_path: Path) -> None:
+    ended = multiprocessing.get_context("fork").Process(target=int)
+    ended.start()
+    ended.join()
+    slots = [
+        landlock.make_directory([tmp_path], f"rewardranker-{pid}-0123abcd", tmp_path)
+        for pid in (ended.pid, os.getpid())
+    ]
+    users = [
+        tmp_path / f"rewardranker-{name}" for name in ("demo", "0.3", f"{ended.pid}", f"{ended.pid}-runs")
+    ]
+    for folder in users:
+        folder.mkdir()
+        (folder / "results.json").write_text("{}")
+    landlock.remove_abandoned(tmp_path, "rewardranker-")
+    assert set(tmp_path.iterdir()) == {slots[1], *users}
+    assert all((folder / "results.json").exists() for folder in users)

@@ -65,6 +65,7 @@ def main() -> None:
     except UserError as e:
         sys.stderr.write(f"rewardranker: {e}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; give the same command again: what it has kept is not done twice\n")
-        sys.exit(130)
+    except SystemExit as e:
+        if e.code == 130:  # what typer makes of Ctrl-C
+            sys.stderr.write("interrupted; give the same command again: what it has kept is not done twice\n")
+        raise

@@ -74,6 +74,9 @@ def check_out(out: Path, *, folder: bool = False) -> None:
         raise UserError(f"{out}: exists already; choose another folder or remove it")
     if out.is_dir():
         raise UserError(f"{out}: is a folder; give the name of a file")
+    device = out.absolute().is_relative_to("/dev") and not out.absolute().is_relative_to("/dev/shm")
+    if device or (out.exists() and not out.is_file()):  # the file is renamed into its place
+        raise UserError(f"{out}: is not an ordinary file; give the name of one, or of none yet")
     parent = next(p for p in out.absolute().parents if p.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         raise UserError(f"{out}: cannot be written, for {parent} is not a folder that you may write to")

@@ -227,10 +227,14 @@ def enter(interpreter: Path, visible: Mapping[str, str], parent_pid: int, direct
 
 
 def remove_abandoned(parent: Path, prefix: str) -> None:
-    """Remove the directories `prefix`<pid>-... of clients that were killed together with their guards."""
+    """Remove the directories `prefix`<pid>-... of clients that were killed together with their guards.
+
+    What a user calls so stays: it isn't of `make_directory`'s making.
+    """
     for directory in parent.glob(f"{prefix}*"):
         pid = directory.name.removeprefix(prefix).partition("-")[0]
-        if not Path("/proc", pid).exists():
+        ours = pid.isdecimal() and (directory / "node_modules").is_symlink()
+        if ours and not Path("/proc", pid).exists():
             shutil.rmtree(directory, ignore_errors=True)
 
 
