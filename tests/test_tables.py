@@ -146,3 +146,13 @@ def test_a_field_without_a_column_type_is_our_fault(tmp_path: Path) -> None:
     assert get_type_hints(Odd)
     with pytest.raises(TypeError, match="no Parquet column"):
         write_table(tmp_path / "x.parquet", Odd, [])
+
+
+def test_half_a_surrogate_pair_costs_that_character_and_not_the_table(tmp_path):
+    candidate = Candidate("p", 0, "x = '\ud83d'", -1.0, 3, "eos", "sft")
+    write_table(tmp_path / "a.parquet", Candidate, [candidate])
+    writer = TableWriter(tmp_path / "b.parquet", Candidate)
+    writer.write(asdict(candidate))
+    writer.close()
+    for name in ("a.parquet", "b.parquet"):
+        assert [c.text for c in read_table(tmp_path / name, Candidate)] == ["x = '?'"]

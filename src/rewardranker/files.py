@@ -72,9 +72,23 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
+def encodable(text: str) -> str:
+    """`text` with ? for each half of a surrogate pair, as tools that cut strings leave it: UTF-8 has none."""
+    return text.encode(errors="replace").decode()
+
+
 def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write one JSON object a line (gzip when the name ends in .gz), atomically."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_text(path, "".join(map(_json_line, rows)))
+
+
+def _json_line(row: dict[str, Any]) -> str:
+    line = json.dumps(row, ensure_ascii=False)
+    try:
+        line.encode()
+    except UnicodeEncodeError:  # as of `encodable`; JSON can say it in ASCII
+        line = json.dumps(row)
+    return f"{line}\n"
 
 
 def read_text(path: Path) -> str:

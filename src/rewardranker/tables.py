@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rewardranker.errors import UserError
-from rewardranker.files import atomic_path
+from rewardranker.files import atomic_path, encodable
 
 Row = TypeVar("Row")
 
@@ -48,9 +48,22 @@ def table_schema(row_type: type[Any]) -> pa.Schema:
 def write_table(path: Path, row_type: type[Row], rows: Sequence[Row]) -> None:
     """Write `rows` (instances of the dataclass `row_type`) as Parquet, atomically."""
     schema = table_schema(row_type)
-    columns = [pa.array([getattr(r, f.name) for r in rows], f.type) for f in schema]
+    columns = [_column([getattr(r, f.name) for r in rows], f.type) for f in schema]
     with atomic_path(path) as temporary:
         pq.write_table(pa.Table.from_arrays(columns, schema=schema), temporary, compression="zstd")
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    try:
+        return pa.array(values, kind)
+    except UnicodeEncodeError:
+        return pa.array(list(map(_encodable, values)), kind)
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return list(map(_encodable, value))
+    return encodable(value) if isinstance(value, str) else value
 
 
 @contextmanager
@@ -90,7 +103,8 @@ class TableWriter:
         self._file.close()
 
     def _flush(self) -> None:
-        self._file.write_table(pa.Table.from_pylist(self._rows, self._schema))
+        columns = [_column([row.get(f.name) for row in self._rows], f.type) for f in self._schema]
+        self._file.write_table(pa.Table.from_arrays(columns, schema=self._schema))
         self._rows, self._values = [], 0
 
 

@@ -1,8 +1,11 @@
 import json
 import shutil
 import threading
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from transformers import AutoModelForSequenceClassification
 
@@ -179,3 +182,67 @@ def test_a_generator_is_exported_and_other_folders_are_not_models(rewardranker, 
     (tmp_path / "empty").mkdir()
     result = rewardranker("export", tmp_path / "empty", "--model", "ranker", "-o", tmp_path / "no")
     assert result.code == 2 and "no ranker here" in result.err and not (tmp_path / "no").exists()
+
+
+def test_an_empty_completion_is_ranked_as_the_others_are(rewardranker, workshop, completions, tmp_path):
+    path = completions / "HumanEval_1_f.json"
+    path.write_text(json.dumps({**MULTIPL_E, "completions": ["", "    return x + 1;"]}))
+    out = tmp_path / "ranked.jsonl"
+    assert rewardranker("rank", completions, "--ranker", workshop.ranker, "-o", out).code == 0
+    assert {r["text"] for r in rows(out)[:2]} == {"", "    return x + 1;"}
+
+
+def test_rows_of_several_policies_are_told_and_chosen_with_all_their_fields(rewardranker, workshop, tmp_path):
+    problem = {"id": "p", "prompt": "def f(x):\n", "tests": "assert f(1) == 2"}
+    (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n")
+    table = pa.Table.from_pylist(
+        [
+            {
+                "problem_id": "p",
+                "text": f"    return {i}\n",
+                "policy": "ab"[i % 2],
+                "temperature": float("nan"),
+                "made": datetime(2026, 1, i, tzinfo=UTC),
+            }
+            for i in range(1, 5)
+        ]
+    )
+    pq.write_table(table, tmp_path / "candidates.parquet")
+    out = tmp_path / "ranked.jsonl"
+    words = (
+        "rank",
+        tmp_path / "problems.jsonl",
+        tmp_path / "candidates.parquet",
+        "--ranker",
+        workshop.ranker,
+    )
+    result = rewardranker(*words, "-o", out)
+    assert result.code == 0, result.err
+    assert "candidates of a, b are ranked together; --policy and --temperature choose" in result.err
+    assert len(rows(out)) == 4 and all("temperature" not in r for r in rows(out))  # not known: no NaN in JSON
+    assert rewardranker(*words, "-o", out, "--policy", "b").code == 0
+    assert sorted((r["policy"], r["made"][:10]) for r in rows(out)) == [
+        ("b", "2026-01-01"),
+        ("b", "2026-01-03"),
+    ]
+    assert "no candidates of policy 'c'" in rewardranker(*words, "--policy", "c").err
+
+
+def test_half_a_surrogate_pair_is_written_as_json_can(rewardranker, workshop, tmp_path):
+    problem = {"id": "p", "prompt": "def f(x):\n", "tests": "assert f(1) == 2"}
+    (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n")
+    text = "    return '\ud83d'\n"
+    (tmp_path / "s.jsonl").write_text(json.dumps({"problem_id": "p", "text": text}) + "\n")
+    out = tmp_path / "ranked.jsonl"
+    words = (
+        "rank",
+        tmp_path / "problems.jsonl",
+        tmp_path / "s.jsonl",
+        "--ranker",
+        workshop.ranker,
+        "-o",
+        out,
+    )
+    result = rewardranker(*words)
+    assert result.code == 0, result.err
+    assert [r["text"] for r in rows(out)] == [text]

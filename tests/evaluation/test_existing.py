@@ -86,6 +86,23 @@ def test_a_folder_of_rows_is_all_of_them(tmp_path):
     assert sorted(p.language for p in found.problems) == ["javascript", "python"]
 
 
+def test_rows_of_a_problem_need_not_follow_one_another(tmp_path):
+    row = {**PROBLEM, "completion": "    return 1"}
+    rows = [row, {**row, "name": "other"}, {**row, "completion": "    return 2"}, {**row, "name": "other"}]
+    found = read_existing(write(tmp_path / "m.jsonl", *rows))
+    assert [p.id for p in found.problems] == ["python/HumanEval_0_one", "python/other"]
+    assert [(c.problem_id[-3:], c.index) for c in found.candidates] == [
+        ("one", 0),
+        ("her", 0),
+        ("one", 1),
+        ("her", 1),
+    ]
+    with pytest.raises(
+        UserError, match=r"m.jsonl:3: python/HumanEval_0_one has another prompt or other tests"
+    ):
+        read_existing(write(tmp_path / "m.jsonl", *rows[:2], {**row, "tests": "assert one() == 2"}))
+
+
 def test_two_models_in_one_folder_are_not_mixed(tmp_path):
     write(tmp_path / "m" / "one" / "a.json", COMPLETIONS)
     write(tmp_path / "m" / "two" / "a.json", COMPLETIONS)
@@ -210,6 +227,46 @@ def test_policies_and_temperatures_are_chosen_and_greedy_ones_come_along(tmp_pat
         read_existing(path, problems, policy="sft", temperature=2)
 
 
+def test_problems_without_a_candidate_of_the_chosen_policy_are_told(tmp_path, problems):
+    lines = problems.read_text()
+    problems.write_text(lines + lines.replace("HumanEval/0", "HumanEval/1"))
+    rows = [{"problem_id": f"HumanEval/{i}", "text": "", "policy": "ab"[i]} for i in range(2)]
+    found = read_existing(write(tmp_path / "s.jsonl", *rows), problems, policy="b")
+    assert [p.id for p in found.problems] == ["HumanEval/1"]
+    assert found.without_candidates == ["HumanEval/0"]
+
+
+@pytest.mark.parametrize(
+    ("status", "label"),
+    [
+        ("OK", "passed"),
+        ("Exception", "failed"),
+        ("AssertionError", "failed"),
+        ("Timeout", "timeout"),
+        ("SyntaxError", "syntax_error"),
+        ("pass", "passed"),
+        ("fail", "failed"),
+        ("failed_assert", "failed"),
+        ("failed: boom", "failed"),
+        ("timed out", "timeout"),
+        ("timeout", "timeout"),
+        ("unavailable", "unavailable"),
+        ("", ""),
+    ],
+)
+def test_labels_in_the_words_of_others(tmp_path, problems, status, label):
+    pool = write(tmp_path / "m.jsonl", {**PROBLEM, "completion": "    return 1", "status": status})
+    assert [c.label for c in read_existing(pool).candidates] == [label]
+    row = {"problem_id": "HumanEval/0", "text": "", "strict_status": status}
+    assert [c.label for c in read_existing(write(tmp_path / "s.jsonl", row), problems).candidates] == [label]
+
+
+def test_a_log_probability_without_its_tokens_says_nothing_of_their_mean(tmp_path, problems):
+    row = {"problem_id": "HumanEval/0", "text": "x", "logprob_sum": -2.0}
+    found = read_existing(write(tmp_path / "s.jsonl", row, {**row, "n_tokens": 4}), problems)
+    assert [c.logprob_sum for c in found.candidates] == [None, -2.0]
+
+
 def test_a_problem_with_nothing_but_a_greedy_candidate_is_named(tmp_path, problems):
     lines = problems.read_text()
     problems.write_text(lines + lines.replace("HumanEval/0", "HumanEval/1"))
@@ -236,6 +293,12 @@ def test_what_is_wrong_is_named(tmp_path, problems):
     with pytest.raises(UserError, match="1 labels for 2 completions"):
         row = {**HUMANEVAL, "completions": ["", ""], "labels": [True]}
         read_existing(write(tmp_path / "pool.jsonl", row))
+    with pytest.raises(UserError, match=r"s.jsonl:1: unknown status 'Passed'; write one of passed, failed"):
+        row = {"problem_id": "HumanEval/0", "text": "", "strict_status": "Passed"}
+        read_existing(write(tmp_path / "s.jsonl", row), problems)
+    with pytest.raises(UserError, match=r"s.jsonl:1: probability: Input should be less than or equal to 1"):
+        row = {"problem_id": "HumanEval/0", "text": "", "score": 1.0, "probability": 70.0}
+        read_existing(write(tmp_path / "s.jsonl", row), problems)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no candidates in this folder"):
         read_existing(tmp_path / "empty")

@@ -35,6 +35,29 @@ def test_pass_at_10_stands_between_the_samples_and_the_oracle():
     assert names[0] == "sample (pass@1)" and names[-2:] == ["pass@10", "oracle (pass@12)"]
 
 
+def test_the_greedy_answer_is_shown_beside_one_sample():
+    problem = Problem("python/p", "python", "", "t")
+    drawn = [ExistingCandidate(problem.id, 0, "x", temperature=t) for t in (0.0, 0.8)]
+    judged = [JudgedCandidate(c, "passed", "passed") for c in drawn]
+    shown = language_table(compare_selectors([problem], judged, resamples=50).summary)
+    assert [name for name, _ in shown.rows] == ["sample (pass@1)", "greedy"]
+
+
+def test_problems_with_fewer_candidates_are_not_hidden():
+    problems = [Problem(f"python/p{i}", "python", "", "t") for i in range(2)]
+    judged = [
+        JudgedCandidate(ExistingCandidate(p.id, i, str(i), score=float(i)), "passed", "passed")
+        for p, n in zip(problems, (3, 12), strict=True)
+        for i in range(n)
+    ]
+    shown = language_table(compare_selectors(problems, judged, resamples=50).summary)
+    assert [name for name, _ in shown.rows][1:] == [
+        "ranker, best of up to 12",
+        "staged, best of up to 12",
+        "oracle of up to 12",
+    ]
+
+
 @pytest.mark.parametrize("form", ["markdown", "latex"])
 def test_markdown_and_latex_have_the_same_cells(form):
     shown = table(["python", "csharp"])

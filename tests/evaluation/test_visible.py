@@ -21,6 +21,16 @@ def test_a_probe_of_the_problems_own_is_taken_and_other_languages_have_none():
     assert output_probe(Problem("p", "python", "", "", visible_tests="f(1)")) == ""
 
 
+def test_the_side_that_is_computed_is_probed():
+    for test in ("f(1) == 2", "2 == f(1)", "[2] == [f(1)]"):
+        probe = output_probe(Problem("p", "python", "", "", visible_tests=f"assert {test}\n"))
+        assert "f(1)" in probe and "2]," not in probe and "lambda: 2" not in probe
+
+
+def test_visible_tests_that_are_no_python_have_no_probe():
+    assert output_probe(Problem("p", "python", "", "", visible_tests=">>> f(1)\n2")) == ""
+
+
 @pytest.mark.parametrize(
     ("body", "printed"),
     [

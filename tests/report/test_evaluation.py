@@ -115,6 +115,15 @@ def test_a_ranker_that_is_not_calibrated_or_could_not_read_a_candidate(tmp_path)
     assert "Score of ranker 1 against length" in html and "characters, less the mean" in html
 
 
+def test_greedy_answers_are_no_choice_among_samples(tmp_path):
+    """The headline's best is a selector's; where problems have fewer candidates it says so."""
+    existing = given(greedy=True, text="")
+    few = [replace(c, text=f"{c.text}#{c.index}", score=None) for c in existing.candidates[1:]]
+    html = write_report(measured(tmp_path / "few", replace(existing, candidates=few))).read_text()
+    assert "a perfect pick out of up to 4 would solve" in html and "by “greedy”" not in html
+    assert "<td>up to 4</td>" in html
+
+
 def test_whole_programs_stay_whole(tmp_path):
     existing = given()
     whole = [replace(c, whole=True) for c in existing.candidates]

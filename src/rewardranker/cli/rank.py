@@ -97,21 +97,30 @@ def _read(
     """Rows as they are written again, with their problems and programs."""
     from dataclasses import asdict
 
-    from rewardranker.evaluation.existing import read_existing
+    from rewardranker.evaluation.existing import chosen, read_existing
     from rewardranker.problems.completions import read_completions
     from rewardranker.problems.extraction import Extracted, extract_candidate
     from rewardranker.problems.loaders import load_problems
 
     *files, path = inputs
-    if files and path.is_file() and not policy and temperature is None and _is_rows(path):
+    if files and path.is_file() and _is_rows(path):
         known = load_problems(*files)
-        rows = read_completions(path, known)
+        rows = [_plain(row) for row in read_completions(path, known)]
+        drawn_as = [(row.get("policy") or "", row.get("temperature")) for row in rows]
+        if policy or temperature is not None:
+            rows = [rows[i] for i in chosen(drawn_as, path, policy, temperature)]
+        elif len(several := sorted({f"{p} at {t:g}" if t is not None else p for p, t in drawn_as})) > 1:
+            typer.echo(
+                f"{path}: candidates of {', '.join(several)} are ranked together; "
+                "--policy and --temperature choose",
+                err=True,
+            )
     else:
         given = read_existing(path, *files, policy=policy, temperature=temperature)
         known = given.problems
         unknown = ("score", "probability")
         rows = [
-            {k: v for k, v in asdict(c).items() if v not in (None, "") and k not in unknown}
+            {k: v for k, v in asdict(c).items() if k == "text" or (v not in (None, "") and k not in unknown)}
             for c in given.candidates
         ]
     by_id = {p.id: p for p in known}
@@ -124,6 +133,16 @@ def _read(
             for row, c in zip(rows, candidates, strict=True)
         ]
     return rows, problems, candidates
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as JSON can have it: without what a table does not know (NaN), times and the like in words."""
+    from math import isfinite
+
+    def value(v: Any) -> Any:
+        return v if v is None or isinstance(v, (str, int, float, list, dict)) else str(v)
+
+    return {k: value(v) for k, v in row.items() if not isinstance(v, float) or isfinite(v)}
 
 
 def _is_rows(path: Path) -> bool:

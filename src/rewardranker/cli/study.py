@@ -1,11 +1,14 @@
 """`rewardranker study`: a question of the paper's, answered with several seeds."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rewardranker.cli.options import SetOption
+
+if TYPE_CHECKING:
+    from rewardranker.recipe import Recipe
 
 
 def study(
@@ -67,6 +70,19 @@ def study(
     words = ["rewardranker study", name, f"--seeds {seeds}"]
     words += ["--small"] if small else [f"--recipe {recipe}"] if recipe != usual else []
     words += [f"--set '{assignment}'" for assignment in assignments]
+    told = _page_of_another(directory / name / f"{name}.json", config)
     page = write_page(found, results, config, directory, name, " ".join(words))
     typer.echo(page.read_text("utf-8"))
-    typer.echo(f"{page}\n{page.with_suffix('.html')}", err=True)
+    typer.echo(f"{page}\n{page.with_suffix('.html')}{told}", err=True)
+
+
+def _page_of_another(path: Path, config: "Recipe") -> str:
+    """How to have the page back that stands there, where it is of another recipe; empty otherwise."""
+    import json
+
+    from rewardranker.files import read_text
+
+    page = json.loads(read_text(path)) if path.exists() else {}
+    if not page or page["recipe"] == config.model_dump(mode="json", exclude_none=True):
+        return ""
+    return f"\nIn place of the page of another recipe; its results are kept: {page['command']} --budget 0"

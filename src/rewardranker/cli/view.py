@@ -26,12 +26,16 @@ def view(
     import signal
     import webbrowser
 
+    from rewardranker.errors import UserError
     from rewardranker.report.attempts import is_evaluation
     from rewardranker.report.page import report_folder, write_report
     from rewardranker.report.server import report_server
 
     if compare is not None or is_evaluation(run):
-        typer.echo(f"{write_report(run, other=compare)}")
+        try:
+            typer.echo(f"{write_report(run, other=compare)}")
+        except PermissionError as e:
+            raise UserError(f"{e.filename}: you may not write there; copy {run}, and view that") from e
     with report_server(run, port, report=report_folder(run, compare).name) as server:
         interrupts: list[int] = []  # KeyboardInterrupt, raised in Python's own tidying up, would be ignored
         signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number))

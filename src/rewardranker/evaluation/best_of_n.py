@@ -12,6 +12,7 @@ from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.execution.pool import execute
 from rewardranker.execution.program import Program
+from rewardranker.files import encodable
 from rewardranker.models.scores import Ranker
 from rewardranker.problems.candidate import Candidate
 from rewardranker.problems.extraction import Extracted, extract_candidate
@@ -78,7 +79,7 @@ def ranking_key(raw: float, parses: bool | None, visible: bool | None = None) ->
 
 def ranker_input(problem: Problem, text: str, whole: bool, ranker: Ranker) -> str:
     """A candidate as `ranker` reads it: the whole program, or what follows the prompt."""
-    return problem.prompt + text if ranker.reads_programs and not whole else text
+    return encodable(problem.prompt + text if ranker.reads_programs and not whole else text)
 
 
 def score_all(

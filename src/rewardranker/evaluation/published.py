@@ -7,12 +7,13 @@ CodeT's pools, and PolyHumanEval's programs.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from pydantic import Field
 
 from rewardranker.errors import UserError
 from rewardranker.evaluation.records import ExistingCandidate
+from rewardranker.execution.verdict import Status
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.loaders import HumanEval, MultiPLE
 from rewardranker.problems.problem import Problem
@@ -20,6 +21,14 @@ from rewardranker.problems.rows import Record, validate
 
 _UPSTREAM = {"OK": "passed", "SyntaxError": "syntax_error", "Timeout": "timeout"}
 """MultiPL-E's words; its others are failures."""
+_WORDS = {
+    **_UPSTREAM,
+    **dict.fromkeys(("Exception", "AssertionError", "ReferenceError", "fail"), "failed"),
+    "pass": "passed",
+    "timed out": "timeout",
+    **{status: status for status in ("", *get_args(Status))},
+}
+"""What files call a verdict, and what we call it."""
 MULTIPL_E_TIMEOUT_S = 15.0
 """Seconds that MultiPL-E's evaluator gives a program."""
 
@@ -156,7 +165,7 @@ def _multipl_e_row(row: dict[str, Any], where: str) -> Published:
         tests=read.tests,
         stop_tokens=[],
     )
-    candidate = ExistingCandidate(problem.id, 0, read.completion, label=_label(read.status))
+    candidate = ExistingCandidate(problem.id, 0, read.completion, label=status_label(read.status, where))
     return Published(problem, [candidate], MULTIPL_E_TIMEOUT_S)
 
 
@@ -166,7 +175,9 @@ def _multipl_e(where: str, **fields: Any) -> Problem:
 
 def _human_eval_pool(row: dict[str, Any], where: str) -> Published:
     read = validate(_HumanEvalPool, row, where)
-    labels = [_label(s) for s in read.status] or ["passed" if right else "failed" for right in read.labels]
+    labels = [status_label(s, where) for s in read.status] or [
+        "passed" if right else "failed" for right in read.labels
+    ]
     if labels and len(labels) != len(read.completions):
         raise UserError(f"{where}: {len(labels)} labels for {len(read.completions)} completions")
 
@@ -207,12 +218,21 @@ def _labelled_programs(row: dict[str, Any], where: str) -> Published:
     return Published(
         problem,
         [
-            ExistingCandidate(problem.id, i, c.code, whole=True, label=_label(c.status))
+            ExistingCandidate(problem.id, i, c.code, whole=True, label=status_label(c.status, where))
             for i, c in enumerate(drawn)
         ],
     )
 
 
-def _label(status: str) -> str:
-    """CodeT's and PolyHumanEval's failed_assert and failed_exception are failures to us."""
-    return "failed" if status.startswith("failed") else status
+def status_label(status: str, where: str) -> str:
+    """A verdict in our words.
+
+    CodeT's and PolyHumanEval's failed_assert and failed_exception, HumanEval's "failed: ..." are failures.
+
+    Raises:
+        UserError: it is none that is known; taken for a failure it would count against the candidate.
+    """
+    label = "failed" if status.startswith("failed") else _WORDS.get(status)
+    if label is None:
+        raise UserError(f"{where}: unknown status {status!r}; write one of {', '.join(get_args(Status))}")
+    return label

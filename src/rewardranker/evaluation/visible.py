@@ -30,11 +30,21 @@ def output_probe(problem: Problem) -> str:
     if problem.output_probe or problem.language != "python" or not problem.visible_tests:
         return problem.output_probe
     calls, setup = [], []
-    for statement in ast.parse(problem.visible_tests).body:
+    try:
+        statements = ast.parse(problem.visible_tests).body
+    except (SyntaxError, ValueError):  # then every candidate fails them, and the verdict says why
+        return ""
+    for statement in statements:
         if isinstance(statement, ast.Assert):
             test = statement.test
-            called = test.left if isinstance(test, ast.Compare) else test
+            sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
+            called = next((side for side in sides if _calls(side)), sides[0])
             calls.append(f"lambda: {ast.unparse(called)},")
         else:
             setup.append(ast.unparse(statement) + "\n")
     return "".join(setup) + _PROBE.format(calls=" ".join(calls)) if calls else ""
+
+
+def _calls(side: ast.expr) -> bool:
+    """Whether it is more than a value that is expected."""
+    return any(isinstance(node, ast.Call) for node in ast.walk(side))

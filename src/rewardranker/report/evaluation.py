@@ -82,12 +82,12 @@ def _cell(rows: Sequence[Metrics], language: str, **wanted: Any) -> Cell:
 
 def _rows(found: Metrics, languages: Sequence[str]) -> list[dict[str, Any]]:
     """A selector a row, a language a column; how many candidates it chose from. Of one there is no choice."""
-    rows = [r for r in found["rows"] if _most(found) > 1 or r["selector"] == "sample"]
+    rows = [r for r in found["rows"] if _most(found) > 1 or r["selector"] in ("sample", "greedy")]
     ns = {row["selector"]: row["n"] for row in rows}
     return [
         {
             "selector": selector,
-            "n": n,
+            "n": f"{_up_to(found)}{n}" if n > 1 else "1",
             "cells": [_cell(found["rows"], language, selector=selector) for language in languages],
         }
         for selector, n in ns.items()
@@ -102,7 +102,8 @@ def _headline(found: Metrics, language: str) -> str:
     n = cells["oracle"]["n"]
     if n == 1:
         return f"One sample solves {sample}{where} of {found['problems']:,} problems."
-    best = [s for s in cells if s != "oracle"][-1]
+    best = [s for s in cells if s not in ("oracle", "greedy")][-1]
+    n = f"{_up_to(found)}{n}"
     perfect = f"a perfect pick out of {n} would solve {100 * cells['oracle']['value']:.1f}\u00a0%."
     if best == "sample":
         return f"One sample solves {sample}{where} of {found['problems']:,} problems; {perfect}"
@@ -113,6 +114,11 @@ def _headline(found: Metrics, language: str) -> str:
 def _most(found: Metrics) -> int:
     n: int = max(row["n"] for row in found["rows"])
     return n
+
+
+def _up_to(found: Metrics) -> str:
+    """What stands before the number of candidates where not all problems have so many."""
+    return "up to " if found["candidates"] < _most(found) * found["problems"] else ""
 
 
 def curve_chart(found: Metrics, language: str, title: str = "") -> Markup:
