@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import httpx
 import numpy as np
 import openai
 import pytest
-from servers import transformers_serve
+from servers import Scripted, transformers_serve
 
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
@@ -120,3 +121,20 @@ def test_a_ranker_behind_http_ranks_alike(local, start, ranker: RewardRanker) ->
         answer = httpx.post(f"{server.url}/rerank", json=body, timeout=60)
         assert answer.status_code == 502
         assert answer.json()["error"]["code"] == "ranker_error"
+
+
+def test_a_ranker_behind_http_that_never_answers_is_given_up_and_its_password_is_not_told(start) -> None:
+    over = threading.Event()
+    with Scripted(lambda *_: over.wait(60)) as silent:
+        url = silent.url.replace("/v1", "/score")
+        arguments = ["--ranker", url.replace("//", "//me:secret@"), "--upstream-timeout", 1]
+        with start(*arguments, OPENAI_API_KEY="another") as server:
+            models = httpx.get(f"{server.v1}/models")
+            body = {"query": PROMPT, "documents": TEXTS, "model": url}
+            answer = httpx.post(f"{server.url}/rerank", json=body, timeout=60)
+        over.set()
+    assert [model["id"] for model in models.json()["data"]] == [url]
+    assert answer.status_code == 502
+    assert f"{url}: no answer within 1 s" in answer.json()["error"]["message"]
+    assert silent.headers[0]["Authorization"].startswith("Basic ")
+    assert "secret" not in models.text + answer.text + "".join(server.lines)

@@ -1,17 +1,22 @@
 import asyncio
 import gc
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from servers import Scripted
 
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
+from rewardranker.models.remote_ranker import RemoteRanker
 from rewardranker.serving.app import create_app
 from rewardranker.serving.best_of import BestOf
 from rewardranker.serving.engine import Engine
+from rewardranker.serving.errors import RankerError
 from rewardranker.serving.observe import Metrics
 from rewardranker.serving.sources import Local
 from rewardranker.serving.visible import VisibleTests
@@ -74,6 +79,51 @@ def test_one_that_cannot_be_computed_spoils_no_other(engine, generator) -> None:
     assert isinstance(bad, UserError)
     assert "no room" in str(bad)
     assert len(good) == len(other) == 3
+
+
+def scores_by_http(reply: Any, prompts: list[str], timeout_s: float) -> tuple[list[Any], Scripted]:
+    """What is answered to a request for each prompt, all at once, by an engine with a ranker behind HTTP."""
+
+    async def ask(engine: Engine) -> list[Any]:
+        return await asyncio.gather(*(engine.score(p, TEXTS) for p in prompts), return_exceptions=True)
+
+    with Scripted(reply) as server:
+        with RemoteRanker(server.url.replace("/v1", "/score"), timeout_s=timeout_s, attempts=1) as ranker:
+            engine = Engine(ranker)
+            try:
+                return asyncio.run(ask(engine)), server
+            finally:
+                engine.close()
+
+
+@pytest.mark.parametrize("fault", ["silent", "overloaded"])
+def test_a_ranker_that_does_not_answer_is_asked_once_for_each(fault: str) -> None:
+    over = threading.Event()
+
+    def reply(*_: Any) -> Any:
+        if fault == "overloaded":
+            return 503, {}, {"error": "later"}
+        over.wait(60)
+        return None
+
+    prompts = [f"def f{i}(xs):\n" for i in range(5)]
+    try:
+        found, server = scores_by_http(reply, prompts, timeout_s=1.0)
+    finally:
+        over.set()
+    assert all(isinstance(error, RankerError) for error in found)
+    assert sorted(request["queries"] for request in server.requests) == prompts
+
+
+def test_what_a_ranker_behind_http_refuses_spoils_no_other() -> None:
+    def reply(_: Scripted, request: dict[str, Any], __: Any) -> Any:
+        if "too long" in request["queries"]:
+            return 400, {}, {"error": "longer than the context"}
+        return {"data": [{"index": i, "score": len(text)} for i, text in enumerate(request["documents"])]}
+
+    (good, bad, other), _ = scores_by_http(reply, ["a", "too long", "b"], timeout_s=60.0)
+    assert isinstance(bad, RankerError)
+    assert [s.raw for s in good] == [s.raw for s in other] == list(map(len, TEXTS))
 
 
 def test_what_nobody_waits_for_any_more_is_dropped(engine, batches) -> None:

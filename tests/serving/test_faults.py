@@ -301,6 +301,12 @@ def _ignore_errors(server: Any) -> None:
         pass
 
 
+def test_a_negative_number_of_workers_is_refused(rewardranker, tmp_path: Path) -> None:
+    result = rewardranker("serve", "--ranker", tmp_path, "--workers", -1)
+    assert result.code == 2
+    assert "Invalid value for '--workers'" in result.err
+
+
 def test_prompts_are_in_the_log_only_when_asked_for(
     start, ranker_folder: Path, generator_folder: Path
 ) -> None:

@@ -4,9 +4,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
+from rewardranker.errors import UserError
 from rewardranker.models.ranker import RewardRanker
-from rewardranker.recipe import PLAIN, PPO, SFT, Compute, Reward
+from rewardranker.recipe import PLAIN, PPO, RFT, SFT, Compute, Reward
 from rewardranker.run import Checkpoint, Cost
 from rewardranker.training.ppo import train_ppo
 from rewardranker.training.reward import train_reward
@@ -211,3 +213,63 @@ def test_gradient_checkpointing_changes_no_gradient(generator, examples, groups,
 
     for one, other in zip(trained(PLAIN), trained(LEAN["gradient checkpointing"]), strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("stage", ["sft", "rft", "reward", "ppo"])
+def test_training_that_diverges_is_told_of_and_leaves_no_checkpoint(
+    generator, examples, groups, problems, tmp_path, stage
+) -> None:
+    rate = {"epochs": 3, "learning_rate": 1e38}
+    checkpoint = Checkpoint(tmp_path / "checkpoint", Cost(), every_s=0.0)
+
+    def train() -> None:
+        if stage == "sft":
+            train_sft(generator, examples, SFT(batch_size=5, **rate), seed=1, checkpoint=checkpoint)
+        elif stage == "rft":
+            train_sft(generator, examples, RFT(batch_size=5, **rate), seed=1, checkpoint=checkpoint)
+        elif stage == "reward":
+            config = Reward(groups_per_batch=4, validation=0.3, patience=1, **rate)
+            train_reward(generator, groups, config, seed=1, checkpoint=checkpoint)
+        else:
+            ranker = RewardRanker.from_generator(generator, "likelihood", 0)
+            config = PPO(iterations=3, prompts=6, samples=3, minibatch=9, **rate)
+            train_ppo(generator, ranker, problems, config, seed=1, max_new_tokens=6, checkpoint=checkpoint)
+
+    with pytest.raises(UserError, match=rf"(nan|inf) in (epoch|round) \d.*lower \[{stage}\] learning_rate"):
+        train()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stage", ["sft", "reward", "ppo"])
+def test_what_is_only_measured_is_computed_in_parts_too(generator, examples, groups, problems, stage) -> None:
+    measured = []
+
+    def note(module, args) -> None:
+        learns = torch.is_grad_enabled() or torch.is_inference_mode_enabled()  # or samples and scores
+        if isinstance(module, torch.nn.Embedding) and not learns:
+            measured.append(args[0].numel())
+
+    def train(tokens_at_once):
+        measured.clear()
+        if stage == "sft":
+            config = SFT(epochs=1, batch_size=10, tokens_at_once=tokens_at_once)
+            rows = train_sft(generator.copy(), examples, config, seed=1, validation=examples)
+        elif stage == "reward":
+            config = Reward(epochs=1, groups_per_batch=16, validation=0.9, tokens_at_once=tokens_at_once)
+            _, report = train_reward(generator, groups, config, seed=1)
+            rows = [*report["history"], report["calibration"]]
+        else:
+            ranker = RewardRanker.from_generator(generator, "likelihood", 0)
+            config = PPO(iterations=1, prompts=6, samples=3, minibatch=18, tokens_at_once=tokens_at_once)
+            rows = train_ppo(generator.copy(), ranker, problems, config, seed=1, max_new_tokens=6)
+        return [{k: v for k, v in row.items() if v is not None} for row in rows], max(measured)
+
+    handle = register_module_forward_pre_hook(note)
+    try:
+        (whole, together), (same, most), (parts, one) = train(0), train(10_000), train(1)
+    finally:
+        handle.remove()
+    assert (same, most) == (whole, together)
+    assert 3 * one < together
+    for row, other in zip(parts, whole, strict=True):
+        assert row == pytest.approx(other, rel=1e-3, abs=1e-4)

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,12 @@ from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import Calibration, RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
+from rewardranker.models.tokens import encode_prompts
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import PLAIN, PPO, SFT, Compute, Reward
 from rewardranker.training import ppo
 from rewardranker.training.losses import adapted_kl_weight, kl_k1, token_rewards
-from rewardranker.training.ppo import _Batch, _Critic, train_ppo
+from rewardranker.training.ppo import _Batch, _Critic, _why_to_stop, train_ppo
 from rewardranker.training.reward import train_reward
 from rewardranker.training.sft import train_sft
 
@@ -133,6 +135,38 @@ def test_scores_are_normalised_and_clamped_and_endless_rollouts_fined(policy, ra
     for found in (row, short):
         fines = -7.0 * (1 - found["ended"])
         assert abs(found["reward"] - fines) <= 2.0 * found["ended"] + 1e-5
+
+
+@pytest.mark.parametrize("room", [6, 0])
+def test_what_exceeds_the_rankers_context_is_not_in_the_mean_score(
+    policy, ranker, problems, examples, room, monkeypatch
+) -> None:
+    raw = []
+    score = ranker.score
+    monkeypatch.setattr(ranker, "score", lambda *texts: raw.append(score(*texts)) or raw[-1])
+    prompt = len(encode_prompts(ranker.tokenizer, [examples[0][0]])[0])
+    ranker.model.config.max_position_embeddings = prompt + room
+    config = PPO(**QUICK | {"iterations": 1, "temperature": 2.0, "check_every": 1}, advantage="rloo")
+    history = train_ppo(
+        policy, ranker, problems, config, seed=1, max_new_tokens=8, pass_rate=lambda _: 1 - len(raw) / 2
+    )
+    assert all(np.isneginf(values).any() for values in raw)
+    for row, values in zip(history, raw, strict=True):
+        read = values[np.isfinite(values)]
+        assert row["score"] == (pytest.approx(read.mean()) if room else None)
+    json.dumps(history, allow_nan=False)
+
+
+def test_a_round_without_a_score_is_no_sign_of_hacking() -> None:
+    def row(score: float | None, passed: float | None) -> dict[str, float | None]:
+        return {"score": score, "pass": passed, "kl": 0.0}
+
+    config = PPO(max_pass_drop=0.1)
+    assert _why_to_stop([row(None, 0.9), row(1.0, 0.5)], config) is None
+    assert _why_to_stop([row(1.0, 0.9), row(None, 0.5)], config) is None
+    assert _why_to_stop([row(1.0, 0.9), row(2.0, None)], config) is None
+    found = _why_to_stop([row(None, 0.9), row(1.0, 0.8), row(None, None), row(1.5, 0.5)], config)
+    assert found is not None and "rose from 1.00 to 1.50" in found
 
 
 def test_the_critic_starts_from_the_ranker_at_value_0(ranker) -> None:

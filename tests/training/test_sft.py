@@ -90,3 +90,16 @@ def test_what_cannot_be_trained_on_is_said(generator) -> None:
         train_sft(generator, [], SFT(), seed=1)
     with pytest.raises(UserError, match=r"example 2 .*context 48"):
         train_sft(generator, [("a", "b"), ("a", "q" * 60)], SFT(), seed=1)
+
+
+def test_validation_that_does_not_fit_the_context_is_left_out(generator, examples, capsys) -> None:
+    config = SFT(epochs=1, batch_size=3, learning_rate=1e-9)
+    (row,) = train_sft(generator.copy(), examples, config, seed=1, validation=examples[:4])
+    long = ("a", "q" * 60)
+    validation = [examples[0], long, *examples[1:4], long]
+    (same,) = train_sft(generator.copy(), examples, config, seed=1, validation=validation)
+    assert same == row
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 of 6 validation examples exceed the model's context of 48 tokens: left out" in said
+    (row,) = train_sft(generator, examples, config, seed=1, validation=[long])
+    assert "validation_loss" not in row

@@ -11,7 +11,9 @@ def serve(
     ranker: Annotated[
         str,
         typer.Option(
-            "--ranker", help="Folder of a ranker, ours or of others, or a URL: vLLM's /score, /rerank."
+            "--ranker",
+            help="Folder of a ranker, ours or of others, or a URL: vLLM's /score, /rerank, asked with "
+            "OPENAI_API_KEY.",
         ),
     ],
     generator: Annotated[
@@ -48,10 +50,16 @@ def serve(
     ] = "",
     max_request_mb: Annotated[float, typer.Option("--max-request-mb", min=0.001)] = 4.0,
     upstream_timeout: Annotated[
-        float, typer.Option("--upstream-timeout", min=0.1, help="Seconds for an answer of the upstream.")
+        float,
+        typer.Option(
+            "--upstream-timeout",
+            min=0.1,
+            help="Seconds for an answer of the upstream, or of the ranker's URL.",
+        ),
     ] = 120.0,
     workers: Annotated[
-        int, typer.Option("--workers", help="Sandboxes for visible tests; 0: as many as suit the machine.")
+        int,
+        typer.Option("--workers", min=0, help="Sandboxes for visible tests; 0: as many as suit the machine."),
     ] = 0,
     log_prompts: Annotated[
         bool, typer.Option("--log-prompts", help="Have prompts and answers in the log.")

@@ -51,6 +51,10 @@ class _Classes(BaseModel):
     data: list[_Class]
 
 
+class NoAnswerError(UserError):
+    """The server can't be reached, is overloaded or silent: other requests would fare no better now."""
+
+
 class RemoteRanker:
     """A ranker that a server computes: `vllm serve MODEL --runner pooling`, or another with its interface.
 
@@ -68,7 +72,8 @@ class RemoteRanker:
     Args:
         url: such as http://127.0.0.1:8000/score or http://127.0.0.1:8000/v1/rerank.
         model: the server's name for it; None: it serves only one.
-        api_key: None: the environment's OPENAI_API_KEY, if it is set. Never shown.
+        api_key: None: the environment's OPENAI_API_KEY, if it is set. Never shown; not sent where the URL has
+            a user and a password, which are sent then.
         calibration: what its scores mean, see `rewardranker.fit_calibration`; None: not known.
         batch_size: completions in a request, at most.
         timeout_s: for an answer.
@@ -104,8 +109,9 @@ class RemoteRanker:
                 f"{parsed.copy_with(userinfo=b'')}: not the URL of a ranker; give one that ends in /score, "
                 "/rerank or /classify, such as http://127.0.0.1:8000/score"
             )
-        self._url = parsed
-        self._shown = str(parsed.copy_with(userinfo=b""))
+        self._asked = parsed
+        self.url = str(parsed.copy_with(userinfo=b""))
+        """Without user and password."""
         self._key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "")
         self._model = model
         self._batch_size = batch_size
@@ -141,8 +147,9 @@ class RemoteRanker:
         """Raw scores [N]; see `rewardranker.models.scores.Ranker`. Identical pairs are asked for once.
 
         Raises:
-            UserError: the server can't be reached, refuses (a program that is too long, too), or answers with
-                what isn't a score for each; names the URL and what it said.
+            NoAnswerError: the server can't be reached, or gives no answer; names the URL.
+            UserError: it refuses (a program that is too long, too), or answers with what isn't a score for
+                each; names the URL and what it said.
         """
         groups: dict[str, dict[str, list[int]]] = {}
         for i, (prompt, completion) in enumerate(zip(prompts, completions, strict=True)):
@@ -213,9 +220,9 @@ class RemoteRanker:
         for attempt in range(1, self._attempts + 1):
             response, why = None, ""
             try:
-                response = self._client.post(self._url, json=body)
+                response = self._client.post(self._asked, json=body)
             except httpx.ReadTimeout as e:
-                raise UserError(f"{self._shown}: no answer within {self._client.timeout.read:g} s") from e
+                raise NoAnswerError(f"{self.url}: no answer within {self._client.timeout.read:g} s") from e
             except httpx.TransportError as e:
                 why = f"{type(e).__name__}: {e}"
             if response is not None and not may_pass(response):
@@ -227,8 +234,8 @@ class RemoteRanker:
                 break
             time.sleep(wait)
         if response is not None:
-            raise self._error(f"gave up after {attempt} attempts", response)
-        raise UserError(f"{self._shown}: gave up after {attempt} attempts; {why}")
+            why = excerpt(response, self._key)
+        raise NoAnswerError(f"{self.url}: gave up after {attempt} attempts; {why}")
 
     def _error(self, what: str, response: httpx.Response) -> UserError:
-        return UserError(f"{self._shown}: {what}; {excerpt(response, self._key)}")
+        return UserError(f"{self.url}: {what}; {excerpt(response, self._key)}")

@@ -30,9 +30,11 @@ class Calibration:
     """Of the raw scores of training candidates; PPO's reward is (raw - mean) / std."""
 
     def probability(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Calibrated probability of being right, for raw scores of any shape."""
-        z = self.slope * np.asarray(raw, dtype=np.float64) + self.intercept
-        return np.asarray(np.exp(-np.logaddexp(0.0, -z)))
+        """Calibrated probability of being right, for raw scores of any shape; of -inf it is 0."""
+        raw = np.asarray(raw, dtype=np.float64)
+        unread = np.isneginf(raw)
+        z = self.slope * np.where(unread, 0.0, raw) + self.intercept
+        return np.where(unread, 0.0, np.exp(-np.logaddexp(0.0, -z)))
 
 
 class Ranker(Protocol):

@@ -252,7 +252,7 @@ def _round_chart(
 
 def _score_against_pass(history: Sequence[Mapping[str, Any]], checked: int) -> Markup:
     """The path of the rounds: to the right the ranker is pleased, upwards programs pass."""
-    rows = [row for row in history if row.get("pass") is not None]
+    rows = [row for row in history if row.get("pass") is not None and row.get("score") is not None]
     if len(rows) < 2:
         return Markup("")
     passes = [row["pass"] for row in rows]

@@ -18,12 +18,12 @@ import numpy as np
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator, Rollout
 from rewardranker.models.ranker import RewardRanker
-from rewardranker.models.remote_ranker import RemoteRanker
+from rewardranker.models.remote_ranker import NoAnswerError, RemoteRanker
 from rewardranker.models.scores import Ranker, Score
 from rewardranker.models.sequence import SequenceRanker
 from rewardranker.models.tokens import CODE_END, Tokens, context_length, encode_chat, encode_prompts, is_chat
 from rewardranker.problems.problem import Problem
-from rewardranker.serving.errors import RankerError
+from rewardranker.serving.errors import RankerAwayError, RankerError
 
 _CHARACTERS = 1 << 14
 """Of prompts and candidates that are scored together, some thousand tokens: more are hardly faster, and who
@@ -181,12 +181,12 @@ class Engine:
             jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
             try:
                 self._settle(jobs)
-            except Exception:  # one of them can't be computed; the others must not suffer for it
-                for job in jobs:
-                    try:
-                        self._settle([job])
-                    except Exception as e:
+            except Exception as e:
+                if len(jobs) == 1 or isinstance(e, RankerAwayError):  # again it would be the same
+                    for job in jobs:
                         job.future.set_exception(e)
+                else:
+                    self._settle_each(jobs)
 
     def _next(self) -> list[Any]:
         """The oldest job, and those that can be computed with it; none when all is done and closed."""
@@ -212,10 +212,20 @@ class Engine:
         for job, result in zip(jobs, results, strict=True):
             job.future.set_result(result)
 
+    def _settle_each(self, jobs: Sequence[Any]) -> None:
+        """One of them can't be computed; the others must not suffer for it."""
+        for job in jobs:
+            try:
+                self._settle([job])
+            except Exception as e:
+                job.future.set_exception(e)
+
     def _scores(self, jobs: Sequence[_Scoring]) -> list[Scored]:
         prompts = [job.prompt for job in jobs for _ in job.completions]
         try:
             raw = self.ranker.score(prompts, [c for job in jobs for c in job.completions])
+        except NoAnswerError as e:
+            raise RankerAwayError(str(e)) from e
         except UserError as e:
             if isinstance(self.ranker, RemoteRanker):  # nothing that a client could mend
                 raise RankerError(str(e)) from e

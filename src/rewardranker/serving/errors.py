@@ -31,6 +31,10 @@ class RankerError(Exception):
     """A ranker that another server computes gave no scores."""
 
 
+class RankerAwayError(RankerError):
+    """It would give none to other requests either, now."""
+
+
 def error_response(
     status: int,
     message: str,

@@ -13,6 +13,8 @@ from rewardranker.browsers import LOOPBACK
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.load import load_ranker
+from rewardranker.models.remote_ranker import RemoteRanker
+from rewardranker.models.scores import Ranker
 from rewardranker.models.upstream import Upstream
 from rewardranker.serving.app import create_app
 from rewardranker.serving.best_of import BestOf
@@ -21,6 +23,9 @@ from rewardranker.serving.gate import Gate
 from rewardranker.serving.observe import Metrics, log_to_stderr
 from rewardranker.serving.sources import Local, Remote, Source
 from rewardranker.serving.visible import VisibleTests
+
+_ATTEMPTS = 3
+"""Of a request to another server."""
 
 
 class _Server(uvicorn.Server):
@@ -70,7 +75,7 @@ def serve(
         queue: requests in work or waiting, at most.
         api_key: that requests must bear; empty: none.
         most_bytes: of a request.
-        upstream_timeout_s: that the upstream may take for an answer.
+        upstream_timeout_s: that the upstream, or the server of a ranker, may take for an answer.
         workers: sandboxes; 0: as many as suit the machine.
         log_prompts: have prompts and answers in the log.
         say: is told where the server listens, and its routes.
@@ -83,17 +88,18 @@ def serve(
     metrics = Metrics()
     listening = _listen(host, port)
     sampler = Generator.from_pretrained(generator) if generator else None
-    engine = Engine(load_ranker(ranker), sampler, metrics.scored)
+    judge = _ranker(ranker, upstream_timeout_s)
+    engine = Engine(judge, sampler, metrics.scored)
     tests = VisibleTests(workers=workers)
     try:
         source: Source | None = None
         if sampler is not None:
             source = Local(engine, str(generator), sampler.tokenizer.chat_template is not None)
         elif upstream is not None:
-            source = Remote(Upstream(*upstream, read_timeout_s=upstream_timeout_s, attempts=3))
+            source = Remote(Upstream(*upstream, read_timeout_s=upstream_timeout_s, attempts=_ATTEMPTS))
         gate = create_app(
             engine,
-            ranker,
+            judge.url if isinstance(judge, RemoteRanker) else ranker,
             BestOf(source, engine, tests, best_of) if source else None,
             metrics=metrics,
             api_key=api_key,
@@ -110,6 +116,13 @@ def serve(
         engine.close()
         tests.close()
         listening.close()
+
+
+def _ranker(source: str, timeout_s: float) -> Ranker:
+    """As `load_ranker`; of a server little is waited for, because all other requests wait meanwhile."""
+    if source.startswith(("http://", "https://")):
+        return RemoteRanker(source, timeout_s=timeout_s, attempts=_ATTEMPTS)
+    return load_ranker(source)
 
 
 def _names(listening: socket.socket, host: str) -> Collection[str]:

@@ -16,6 +16,7 @@ from rewardranker.stages.sampling import candidates_of, sample_and_execute
 from rewardranker.stages.sft import fine_tune
 from rewardranker.training.ppo import train_ppo
 from rewardranker.training.rft import rft_examples
+from rewardranker.training.sft import fitting
 
 
 def align_stages(
@@ -36,10 +37,13 @@ def rft_stage(
 
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
         known = all_problems(problems)
-        examples = rft_examples(known, candidates_of(sampled), settings.max_per_problem, seed)
+        drawn = rft_examples(known, candidates_of(sampled), settings.max_per_problem, seed)
         generator = Generator.from_pretrained(
             sft.path / "model", dtype=weights_dtype(recipe.compute, trained=True)
         )
+        examples = fitting(generator, drawn, "RFT")  # what fills the context has no room for its end
+        counts = {"examples": len(examples), "left_out_too_long": len(drawn) - len(examples)}
+        write_json(folder / "summary.json", counts)
         fine_tune(generator, examples, settings, recipe.compute, seed, known, folder, cost, checkpoint)
 
     config = [settings.model_dump(), recipe.compute.model_dump(), seed]
@@ -93,12 +97,13 @@ def ppo_summaries(aligned: Sequence[Stage]) -> list[dict[str, Any]]:
             continue
         history = json.loads((stage.path / "history.json").read_text())
         passes = [row["pass"] for row in history if row.get("pass") is not None]
+        scores = [row["score"] for row in history if row["score"] is not None]
         summaries.append(
             {
                 "iteration": i,
                 "kl": history[-1]["kl"],
-                "score_before": history[0]["score"],
-                "score_after": history[-1]["score"],
+                "score_before": scores[0] if scores else None,
+                "score_after": scores[-1] if scores else None,
                 "pass_before": passes[0] if passes else None,
                 "pass_after": passes[-1] if passes else None,
             }

@@ -13,6 +13,7 @@ from rewardranker.models.checkpoints import seeded
 from rewardranker.recipe import SFT, Reward
 from rewardranker.run import Checkpoint
 from rewardranker.training.batches import batches, parts
+from rewardranker.training.divergence import refuse_divergence
 from rewardranker.training.optimizer import Optimizer
 from rewardranker.training.state import (
     load_state,
@@ -66,6 +67,9 @@ def train_epochs(
     Returns:
         a row an epoch: epoch from 1, loss (mean over its steps), tokens (computed), and what `validate`
         measured.
+
+    Raises:
+        UserError: one of these numbers is NaN or infinite; what `checkpoint` held is removed.
     """
     steps_an_epoch = math.ceil(len(items) / batch_size)
     steps = settings.epochs * steps_an_epoch
@@ -127,9 +131,19 @@ def train_epochs(
                 bar.advance(note=f"loss {float(losses[-1]):.3f}" if looks else "")
                 save_state(checkpoint, save)
             model.eval()
-            row = {"epoch": len(history) + 1.0, "loss": float(torch.stack(losses).mean()), "tokens": n_tokens}
-            row |= validate() if validate is not None else {}
+            row = {
+                "epoch": len(history) + 1.0,
+                "loss": float(torch.stack(losses).mean()),
+                "tokens": n_tokens,
+                **(validate() if validate is not None else {}),
+            }
             history.append(row)
+            refuse_divergence(
+                row,
+                f"epoch {len(history)}",
+                f"[{type(settings).__name__.lower()}] learning_rate",  # sections are called as their classes
+                checkpoint,
+            )
             losses, n_tokens, n_done, epoch_order = [], 0, 0, order.getstate()
             if patience:
                 lowest = min(range(len(history)), key=lambda i: history[i]["validation_loss"])

@@ -29,6 +29,7 @@ from rewardranker.problems.problem import Problem
 from rewardranker.recipe import PLAIN, PPO, Compute
 from rewardranker.run import Checkpoint
 from rewardranker.training.batches import parts
+from rewardranker.training.divergence import refuse_divergence
 from rewardranker.training.losses import (
     adapted_kl_weight,
     generalized_advantages,
@@ -42,6 +43,8 @@ from rewardranker.training.losses import (
 )
 from rewardranker.training.optimizer import Optimizer
 from rewardranker.training.state import load_state, save_state, trained_weights
+
+_RATES = "[ppo] learning_rate or critic_learning_rate"
 
 
 class _Critic:
@@ -84,6 +87,19 @@ class _Batch:
     prompts: list[list[int]]
     completions: list[list[int]]
     owners: list[int]
+
+    @property
+    def tokens(self) -> list[int]:
+        """Of each prompt, with its completions."""
+        counts = [len(prompt) for prompt in self.prompts]
+        for owner, completion in zip(self.owners, self.completions, strict=True):
+            counts[owner] += len(completion)
+        return counts
+
+    def in_parts(self, most: int, compute: "Callable[[_Batch], Tensor]") -> Tensor:
+        """What `compute` finds [N, T], 0 on padding, of at most `most` tokens at a time; 0: of all."""
+        cut = parts(range(len(self.prompts)), self.tokens.__getitem__, most)
+        return pad_sequence([row for some in cut for row in compute(self.take(some)[0])], batch_first=True)
 
     def take(self, prompts: Sequence[int]) -> "tuple[_Batch, Tensor]":
         """The rollouts of some of the prompts, and their rows [M] in this batch, on the CPU."""
@@ -143,15 +159,16 @@ def train_ppo(
     Returns:
         one row for each number of rounds done, 0 to `iterations` (fewer when it was stopped, which the last
         row's `stopped` tells: KL above `max_kl`, or a score that rises while the pass rate falls). Of the
-        round's rollouts: round; score (mean raw score), reward (mean normalised score, `missing_eos` for
+        round's rollouts: round; score (mean raw score of those that fit the ranker's context, None without
+        any), reward (mean normalised score, `missing_eos` for
         those that did not end), kl (mean over completions, summed over tokens, nats), entropy (estimate,
         mean over tokens, nats), length (mean tokens), ended (share that ended in time), tokens (computed),
         pass (None where not measured). Of the update that followed: clip_fraction, approx_kl (mean over
         tokens, between old and new policy), value_loss; None where there was no update, or no critic.
 
     Raises:
-        UserError: no problem; leave-one-out advantages with a single sample a prompt; or a critic from a
-            ranker with another tokenizer than the policy's, or another form of prompts.
+        UserError: no problem; leave-one-out advantages with a single sample a prompt; a critic from a
+            ranker with another tokenizer than the policy's, or another form of prompts; or training diverges.
     """
     if not problems:
         raise UserError("PPO has no problem to sample for: the run has neither pool nor reference problems")
@@ -191,11 +208,12 @@ def _train(
             if training.experience is None:
                 row = training.roll_out(max_new_tokens)
                 row["stopped"] = row["pass"] = None
+                refuse_divergence(row, f"round {row['round']}", _RATES, checkpoint)
                 last = row["round"] == config.iterations or row["kl"] > config.max_kl
                 if pass_rate is not None and (last or row["round"] % config.check_every == 0):
                     row["pass"] = pass_rate(training.policy)
                     progress.console.print(
-                        f"  PPO, round {row['round']}: score {row['score']:.2f}, "
+                        f"  PPO, round {row['round']}: score {_shown(row['score'])}, "
                         f"true pass rate {row['pass']:.3f}, KL {row['kl']:.2f}"
                     )
                 row["stopped"] = _why_to_stop(training.history, config)
@@ -205,7 +223,8 @@ def _train(
                     return training.history
                 save_state(checkpoint, training.state_dict)
             row = training.update()
-            bar.advance(note=f"score {row['score']:.2f}  KL {row['kl']:.2f}")
+            refuse_divergence(row, f"round {row['round']}", _RATES, checkpoint)
+            bar.advance(note=f"score {_shown(row['score'])}  KL {row['kl']:.2f}")
             save_state(checkpoint, training.state_dict)
             memory.give_back()
 
@@ -352,8 +371,8 @@ def _why_to_stop(history: Sequence[dict[str, Any]], config: PPO) -> str | None:
     row = history[-1]
     if row["kl"] > config.max_kl:
         return f"its KL to where it started is {row['kl']:.1f} nats, above max_kl = {config.max_kl:g}"
-    measured = [r for r in history if r["pass"] is not None]
-    if row["pass"] is None or not config.max_pass_drop:
+    measured = [r for r in history if r["pass"] is not None and r["score"] is not None]
+    if not measured or measured[-1] is not row or not config.max_pass_drop:
         return None
     first = measured[0]
     if row["score"] > first["score"] and row["pass"] < first["pass"] - config.max_pass_drop:
@@ -363,6 +382,10 @@ def _why_to_stop(history: Sequence[dict[str, Any]], config: PPO) -> str | None:
             "ppo.kl, lower ppo.learning_rate, or train the ranker on more problems"
         )
     return None
+
+
+def _shown(score: float | None) -> str:
+    return "unknown" if score is None else f"{score:.2f}"
 
 
 def _prompts_a_step(config: PPO) -> int:
@@ -415,14 +438,19 @@ def _evaluate(
     batch = _Batch(
         [prompts[p] for p in numbers], [r.ids for r in rollouts], [numbers[r.problem] for r in rollouts]
     )
-    old, mask = completion_logprobs(
-        policy.model, batch.prompts, batch.completions, batch.owners, config.temperature
-    )
-    with without_adapters(reference.model):
-        base, _ = completion_logprobs(
-            reference.model, batch.prompts, batch.completions, batch.owners, config.temperature
+
+    def logprobs(model: PreTrainedModel) -> Tensor:
+        return batch.in_parts(
+            config.tokens_at_once,
+            lambda b: completion_logprobs(model, b.prompts, b.completions, b.owners, config.temperature)[0],
         )
+
+    old = logprobs(policy.model)
+    with without_adapters(reference.model):
+        base = logprobs(reference.model)
     kl = kl_k1(old, base)
+    lengths = to_device(torch.tensor([len(row) for row in batch.completions]), old.device)
+    mask = torch.arange(old.shape[1], device=old.device) < lengths[:, None]
 
     with without_adapters(ranker.model):
         raw = ranker.score([problems[r.problem].prompt for r in rollouts], [r.text for r in rollouts])
@@ -433,15 +461,16 @@ def _evaluate(
     scores = torch.tensor(np.where(ended, normal, config.missing_eos), dtype=old.dtype, device=old.device)
     values = returns = None
     if critic is not None:
-        values = critic.values(batch)
+        values = batch.in_parts(config.tokens_at_once, critic.values)
         rewards = token_rewards(scores, kl, mask, kl_weight)
         advantages, returns = generalized_advantages(rewards, values, mask, config.gamma, config.lam)
     else:
         total = (scores - kl_weight * kl.sum(1)).view(len(numbers), config.samples)
         advantages = leave_one_out_advantages(total).view(-1, 1) * mask
     tokens = int(mask.sum())
+    read = raw[~np.isneginf(raw)]
     row = {
-        "score": float(raw.mean()),
+        "score": float(read.mean()) if len(read) else None,
         "reward": float(scores.mean()),
         "kl": float(kl.sum(1).mean()),
         "entropy": -float(old.sum()) / tokens,
@@ -475,9 +504,7 @@ def _update(
     count, minibatch = len(experience.batch.prompts), _prompts_a_step(config)
     tokens = sum(map(len, experience.batch.completions))
     per_step = tokens / -(-count // minibatch)
-    prompt_tokens = [len(prompt) for prompt in experience.batch.prompts]
-    for owner, completion in zip(experience.batch.owners, experience.batch.completions, strict=True):
-        prompt_tokens[owner] += len(completion)
+    prompt_tokens = experience.batch.tokens
     device = experience.old.device
     clipped, shift, value = torch.zeros(3, dtype=torch.float64, device=device)
     seen = 0

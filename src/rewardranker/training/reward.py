@@ -20,6 +20,7 @@ from rewardranker.models.tokens import Tokens, context_length, encode_completion
 from rewardranker.problems.preference import PreferenceGroup
 from rewardranker.recipe import PLAIN, Compute, Reward
 from rewardranker.run import Checkpoint
+from rewardranker.training.batches import parts
 from rewardranker.training.calibration import cross_fitted_probabilities, fit_platt
 from rewardranker.training.epochs import train_epochs
 from rewardranker.training.losses import bradley_terry_group, centering_group
@@ -76,7 +77,7 @@ def train_reward(
         (slope, intercept, mean, std).
 
     Raises:
-        UserError: no group is left to train on.
+        UserError: no group is left to train on, or training diverges.
     """
     if isinstance(start, RewardRanker):
         if start.head != config.head:
@@ -218,14 +219,14 @@ def _group_loss(chosen: Tensor, rejected: Tensor, config: Reward) -> Tensor:
 
 
 @torch.no_grad()
-def _group_scores(ranker: RewardRanker, groups: list[_Group], size: int) -> list[tuple[Tensor, Tensor]]:
+def _group_scores(ranker: RewardRanker, groups: list[_Group], config: Reward) -> Sides:
     order = sorted(range(len(groups)), key=lambda i: groups[i].tokens)
+    size = config.groups_per_batch
     found: dict[int, tuple[Tensor, Tensor]] = {}
     for start in range(0, len(order), size):
-        batch = order[start : start + size]
-        found |= dict(
-            zip(batch, _forward(ranker, [groups[i] for i in batch], with_language=False)[0], strict=True)
-        )
+        for part in parts(order[start : start + size], lambda i: groups[i].tokens, config.tokens_at_once):
+            sides, _ = _forward(ranker, [groups[i] for i in part], with_language=False)
+            found |= dict(zip(part, sides, strict=True))
     return [found[i] for i in range(len(groups))]
 
 
@@ -235,7 +236,7 @@ def _numpy(scored: list[tuple[Tensor, Tensor]]) -> list[tuple[Floats, Floats]]:
 
 def _validate(ranker: RewardRanker, groups: list[_Group], config: Reward) -> dict[str, float]:
     with torch.no_grad():
-        scored = _group_scores(ranker, groups, config.groups_per_batch)
+        scored = _group_scores(ranker, groups, config)
         loss = torch.stack([_group_loss(*sides, config) for sides in scored]).mean()
     return {"validation_loss": float(loss), "validation_auc": pair_counts_of_sides(_numpy(scored)).auc}
 
@@ -246,7 +247,7 @@ def _calibrate(
     """Give the ranker its calibration; returns the metrics on validation problems."""
     few = rng.sample(train, len(train))
     few = few[: max(1, _NORMALISE_ON * len(few) // sum(len(g.chosen) + len(g.rejected) for g in few))]
-    raw = torch.cat([torch.cat(s) for s in _group_scores(ranker, few, config.groups_per_batch)]).double()
+    raw = torch.cat([torch.cat(s) for s in _group_scores(ranker, few, config)]).double()
     calibration = {
         "slope": 1.0,
         "intercept": 0.0,
@@ -256,7 +257,7 @@ def _calibrate(
     metrics: dict[str, Any] = dict.fromkeys(("auc", "pairwise_accuracy", "pairwise_accuracy_ci95", "ece"))
     if validation:
         by_problem = _merge(validation)
-        scored = _numpy(_group_scores(ranker, by_problem, config.groups_per_batch))
+        scored = _numpy(_group_scores(ranker, by_problem, config))
         counts = pair_counts_of_sides(scored)
         metrics |= {"auc": counts.auc, "pairwise_accuracy": counts.pairwise_accuracy}
         metrics["pairwise_accuracy_ci95"] = list(bootstrap_ci(counts.wins / counts.pairs))

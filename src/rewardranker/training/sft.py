@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.lora import prepared
@@ -22,6 +23,7 @@ from rewardranker.models.tokens import (
 )
 from rewardranker.recipe import PLAIN, SFT, Compute
 from rewardranker.run import Checkpoint
+from rewardranker.training.batches import parts
 from rewardranker.training.epochs import train_epochs
 
 
@@ -40,17 +42,17 @@ def train_sft(
     Returns:
         one row an epoch: epoch from 1, loss (mean over the epoch's batches of the weighted loss that is
         minimised), tokens (trained on, prompts included), and with `validation` also validation_loss (mean
-        negative log-likelihood of a completion token, end included, nats).
+        negative log-likelihood of a completion token, end included, nats; over what fits the context).
 
     Raises:
-        UserError: no example, or one that is longer than the model's context.
+        UserError: no example, one that is longer than the model's context, or training diverges.
     """
     if not examples:
         raise UserError(
             "SFT has no example: no problem has a reference program (or, for RFT, a passing candidate)"
         )
     rows = _encode(generator, examples)
-    held_out = _encode(generator, validation)
+    held_out = _encode(generator, fitting(generator, validation, "validation"))
     model = generator.model
     with prepared(model, compute, seed):
         return train_epochs(
@@ -63,24 +65,46 @@ def train_sft(
             order=random.Random(seed),
             batch_size=config.batch_size,
             weight=lambda row: len(row[1]) + config.prompt_loss_weight * (len(row[0]) - 1),
-            tokens=lambda row: len(row[0]) + len(row[1]),
-            validate=(lambda: _validate(model, held_out, config.batch_size)) if held_out else None,
+            tokens=_length,
+            validate=(lambda: _validate(model, held_out, config)) if held_out else None,
             checkpoint=checkpoint,
         )
 
 
-def _encode(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[tuple[Tokens, Tokens]]:
+def fitting(generator: Generator, examples: Sequence[tuple[str, str]], name: str) -> list[tuple[str, str]]:
+    """The (prompt, completion) that fit the model's context; how many don't is said on the terminal."""
+    context = context_length(generator.model)
+    rows = zip(examples, _tokens(generator, examples), strict=True)
+    kept = [example for example, (prompt, completion) in rows if len(prompt) + len(completion) <= context]
+    if len(kept) < len(examples):
+        progress.console.print(
+            f"  {len(examples) - len(kept)} of {len(examples)} {name} examples exceed the model's context of "
+            f"{context} tokens: left out"
+        )
+    return kept
+
+
+def _tokens(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[tuple[Tokens, Tokens]]:
     prompts = encode_prompts(generator.tokenizer, [prompt for prompt, _ in examples])
     completions = encode_completions(generator.tokenizer, [completion for _, completion in examples])
+    return list(zip(prompts, completions, strict=True))
+
+
+def _encode(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[tuple[Tokens, Tokens]]:
+    rows = _tokens(generator, examples)
     context = context_length(generator.model)
-    for number, (p, c) in enumerate(zip(prompts, completions, strict=True), 1):
+    for number, (p, c) in enumerate(rows, 1):
         if len(p) + len(c) > context:
             start = examples[number - 1][0].strip()[:60]
             raise UserError(
                 f"SFT example {number} ({start!r}...) has {len(p) + len(c)} tokens, the model's "
                 f"context {context}; leave it out or use a model with a longer context"
             )
-    return list(zip(prompts, completions, strict=True))
+    return rows
+
+
+def _length(row: tuple[Tokens, Tokens]) -> int:
+    return len(row[0]) + len(row[1])
 
 
 def _loss(model: PreTrainedModel, batch: list[tuple[Tokens, Tokens]], prompt_weight: float) -> Tensor:
@@ -100,7 +124,12 @@ def _loss(model: PreTrainedModel, batch: list[tuple[Tokens, Tokens]], prompt_wei
 
 
 @torch.no_grad()
-def _validate(model: PreTrainedModel, rows: list[tuple[Tokens, Tokens]], size: int) -> dict[str, float]:
+def _validate(model: PreTrainedModel, rows: list[tuple[Tokens, Tokens]], config: SFT) -> dict[str, float]:
     """Mean negative log-likelihood of a completion token over all of `rows`, nats."""
-    total = sum(float(_loss(model, rows[i : i + size], 0.0)) for i in range(0, len(rows), size))
+    size = config.batch_size
+    total = sum(
+        float(_loss(model, part, 0.0))
+        for i in range(0, len(rows), size)
+        for part in parts(rows[i : i + size], _length, config.tokens_at_once)
+    )
     return {"validation_loss": total / sum(len(c) for _, c in rows)}
