@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from real import write_checkpoint
+from transformers import Lfm2Config, T5Config
 
 from rewardranker import estimate as module
 from rewardranker.errors import UserError
@@ -129,6 +130,18 @@ def test_files_and_a_checkpoint_of_ones_own(tmp_path: Path) -> None:
     missing = load_recipe(str(recipe), (f"generator.checkpoint={tmp_path / 'none'}",))
     with pytest.raises(UserError, match="none: cannot be read as a model"):
         estimate(missing)
+    config = tmp_path / "model" / "config.json"
+    for text, message in (
+        (T5Config(num_layers=1).to_json_string(), "model: a t5 model is no causal language model"),
+        (
+            Lfm2Config(layer_types=["conv"], num_hidden_layers=1).to_json_string(),
+            "model: a lfm2 model has conv",
+        ),
+        ('{"model_type": "llama", "hidden_size": 33}', "model: cannot be read as a model"),
+    ):
+        config.write_text(text)
+        with pytest.raises(UserError, match=message):
+            estimate(load_recipe(str(recipe)))
 
 
 def test_it_leaves_the_number_of_threads_as_it_was() -> None:

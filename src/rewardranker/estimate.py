@@ -22,10 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from rewardranker.errors import UserError
-from rewardranker.models.checkpoints import default_device, load_tokenizer, prefer_fast_kernels
+from rewardranker.models.checkpoints import check_layers, default_device, load_tokenizer, prefer_fast_kernels
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.lora import weights_dtype
 from rewardranker.models.prefix import logits_at_once
@@ -196,12 +197,18 @@ def _sizes(recipe: Recipe) -> _Sizes:
     else:
         try:
             config = AutoConfig.from_pretrained(Path(source.checkpoint), local_files_only=True)
-        except (OSError, ValueError) as e:
+        except (OSError, ValueError, StrictDataclassError) as e:
             raise UserError(f"{source.checkpoint}: cannot be read as a model: {e}") from e
+        check_layers(Path(source.checkpoint), config)
+        try:
+            with torch.device("meta"):
+                model = AutoModelForCausalLM.from_config(config)
+        except ValueError as e:
+            raise UserError(
+                f"{source.checkpoint}: a {config.model_type} model is no causal language model; give another"
+            ) from e
         tokenizer = load_tokenizer(Path(source.checkpoint))
         set_prompt_form(tokenizer, source.prompt, source.system)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
     prefer_fast_kernels(model)  # what the rate is measured with
     prompts = list(map(len, encode_prompts(tokenizer, [prompt for prompt, _ in texts])))
     completions = list(map(len, encode_completions(tokenizer, [text for _, text in texts])))

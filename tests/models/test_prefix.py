@@ -6,6 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import make_model, naive_logprobs
 from transformers import (
+    FalconConfig,
+    FalconForCausalLM,
+    GPTNeoConfig,
+    GPTNeoForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     Qwen2Config,
@@ -31,6 +35,16 @@ SMALL = {
     "max_position_embeddings": 96,
     "initializer_range": 0.3,
 }
+GPTNEO = GPTNeoConfig(
+    vocab_size=320,
+    hidden_size=32,
+    num_layers=2,
+    num_heads=4,
+    attention_types=[[["global", "local"], 1]],
+    max_position_embeddings=96,
+    window_size=4,
+    initializer_range=0.3,
+)
 
 
 def architectures():
@@ -40,6 +54,8 @@ def architectures():
         "qwen2": Qwen2ForCausalLM(Qwen2Config(**SMALL)),
         "starcoder2": Starcoder2ForCausalLM(Starcoder2Config(**SMALL, sliding_window=None)),
         "starcoder2, window": Starcoder2ForCausalLM(Starcoder2Config(**SMALL, sliding_window=4)),
+        "falcon, alibi": FalconForCausalLM(FalconConfig(**SMALL, alibi=True)),
+        "gpt-neo, window": GPTNeoForCausalLM(GPTNEO),
     }
 
 

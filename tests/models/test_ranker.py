@@ -7,7 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TEXTS, make_model, naive_logprobs
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    CodeGenConfig,
+    CodeGenForCausalLM,
+)
 
 from rewardranker.errors import UserError
 from rewardranker.models import prefix
@@ -166,6 +172,14 @@ def test_a_scalar_head_is_decided_by_the_seed(generator) -> None:
     heads = [RewardRanker.from_generator(generator, "scalar", seed).model.score.weight for seed in (1, 1, 2)]
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
+
+
+def test_a_scalar_head_needs_an_architecture_that_has_one(tokenizer) -> None:
+    config = CodeGenConfig(vocab_size=400, n_embd=16, n_layer=1, n_head=4, rotary_dim=4, n_positions=96)
+    generator = Generator(CodeGenForCausalLM(config), tokenizer)
+    with pytest.raises(UserError, match=r"reward\.head is 'scalar'.*'codegen'; set .*'likelihood'"):
+        RewardRanker.from_generator(generator, "scalar", seed=1)
+    RewardRanker.from_generator(generator, "likelihood", seed=1).score(PROMPTS[:2], COMPLETIONS[:2])
 
 
 def test_rank_orders_best_first_and_keeps_ties_in_place(ranker) -> None:

@@ -3,18 +3,33 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import (
+    AutoTokenizer,
+    DynamicCache,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging as transformers_logging
 
 from rewardranker.errors import UserError
+from rewardranker.models.tokens import context_length
 
 transformers_logging.disable_progress_bar()  # progress is shown by `rewardranker.progress` alone
 
 _SMALL = 512
 """Widest model whose attention is computed as plain matrix products on a CPU."""
+
+_ATTENTION = {"full_attention", "sliding_attention"}
+_NO_ATTENTION = (
+    "{}: a {} model has {} layers, whose state the completions of a prompt can't share; give a model with "
+    "full or sliding attention only, such as Llama or Qwen2"
+)
 
 _PROBE = "def f(x):\n    return  x[1:] # 2\n"
 
@@ -32,8 +47,11 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
     loader = PreTrainedTokenizerFast if (path / "tokenizer.json").is_file() else AutoTokenizer
     try:
         tokenizer = loader.from_pretrained(path, local_files_only=True)
-    except (OSError, ValueError, ImportError) as e:
-        raise UserError(f"{path}: its tokenizer cannot be loaded: {e}") from e
+    except Exception as e:  # tokenizers raises nothing narrower where it can't read a file
+        raise UserError(
+            f"{path}: its tokenizer cannot be loaded ({type(e).__name__}: {e}); is it there, whole, and no "
+            "git-lfs pointer?"
+        ) from e
     if tokenizer.eos_token_id is None:
         raise UserError(f"{path}: the tokenizer has no end token; set eos_token in tokenizer_config.json")
     ids = tokenizer(_PROBE, add_special_tokens=False)["input_ids"]
@@ -79,7 +97,8 @@ def load_checkpoint(
         options: more arguments of the class's `from_pretrained`.
 
     Raises:
-        UserError: the folder holds no such model with a tokenizer that has an end token.
+        UserError: the folder holds no such model with a tokenizer that has an end token, or a causal one
+            with other layers than attention.
     """
     kind = auto_class.__name__.removeprefix("AutoModelFor")
     if not (path / "config.json").is_file():
@@ -90,8 +109,11 @@ def load_checkpoint(
         model, found = auto_class.from_pretrained(
             path, local_files_only=True, dtype=dtype or kept, output_loading_info=True, **options
         )
-    except (OSError, ValueError, ImportError) as e:
-        raise UserError(f"{path}: cannot be loaded as a {kind} model: {e}") from e
+    except Exception as e:  # of transformers, safetensors, pickle: they have no class in common
+        raise UserError(
+            f"{path}: cannot be loaded as a {kind} model ({type(e).__name__}: {e}); are its files whole, no "
+            "git-lfs pointers, and config.json that of the weights?"
+        ) from e
     if found["missing_keys"]:
         missing = ", ".join(sorted(found["missing_keys"])[:3])
         raise UserError(f"{path}: not a {kind} model: it has no weights for {missing}")
@@ -99,7 +121,81 @@ def load_checkpoint(
         tokenizer.add_special_tokens({"pad_token": _pad_token(tokenizer)})
         _make_room(model, len(tokenizer))
     model.config.pad_token_id = tokenizer.pad_token_id
-    return model.to(default_device()), tokenizer
+    model = model.to(default_device())
+    if kind == "CausalLM":
+        check_layers(path, model.config)
+        _check_cache(path, model)
+    context_length(model)
+    return model, tokenizer
+
+
+def check_layers(path: Path, config: PreTrainedConfig) -> None:
+    """Refuse a model with layers whose state several completions of a prompt can't share: recurrent, say.
+
+    Raises:
+        UserError: it has other layers than full and sliding attention.
+    """
+    other = set(getattr(config.get_text_config(), "layer_types", None) or ()) - _ATTENTION
+    if other:
+        raise UserError(_NO_ATTENTION.format(path, config.model_type, ", ".join(sorted(other))))
+
+
+@torch.no_grad()
+def _check_cache(path: Path, model: PreTrainedModel) -> None:
+    """Refuse a model that keeps something else of a prompt than attention does, whatever its config says."""
+    output = model(input_ids=_some_ids(model), use_cache=True)
+    if not isinstance(getattr(output, "past_key_values", None), DynamicCache):
+        raise UserError(_NO_ATTENTION.format(path, model.config.model_type, "recurrent"))
+
+
+@torch.no_grad()
+def check_logits(model: PreTrainedModel) -> None:
+    """Refuse a causal language model whose logits aren't the head's, applied to the backbone's states.
+
+    Training and the likelihood head compute them so (`rewardranker.models.prefix`). A few tokens tell whether
+    the model does the same; its head is made to say known numbers, of a range that trained models reach,
+    which must come out as they are. A model without such a head passes.
+
+    Raises:
+        UserError: it caps or scales them, before or after the head.
+    """
+    head = model.get_output_embeddings()
+    if head is None:
+        return
+    seen: list[Tensor] = []
+
+    def say(_head: nn.Module, states: tuple[Tensor], logits: Tensor) -> Tensor:
+        seen[:] = states[0], torch.linspace(-100, 100, logits.numel()).to(logits).view_as(logits)
+        return seen[1]
+
+    trained = model.training
+    model.eval()  # without dropout
+    hook = head.register_forward_hook(say)
+    try:
+        ids = _some_ids(model)
+        backbone = getattr(model.base_model(input_ids=ids), "last_hidden_state", None)
+        logits = model(input_ids=ids).logits
+    finally:
+        hook.remove()
+        model.train(trained)
+    as_here = (
+        backbone is not None
+        and bool(seen)
+        and torch.equal(logits.float(), seen[1].float())
+        and not (seen[0] - backbone).float().norm() > 0.1 * backbone.float().norm()  # kernels may round apart
+    )
+    if not as_here:
+        raise UserError(
+            f"{model.name_or_path}: a {model.config.model_type} model changes its logits before or after its "
+            "head (by a cap or a scale, say), and training would not; train a model of another family, such "
+            "as Llama or Qwen2"
+        )
+
+
+def _some_ids(model: PreTrainedModel) -> Tensor:
+    """[1, T] of its vocabulary."""
+    embeddings = cast(nn.Embedding, model.get_input_embeddings())
+    return torch.arange(1, 9, device=model.device)[None] % embeddings.num_embeddings
 
 
 def _pad_token(tokenizer: PreTrainedTokenizerBase) -> str:

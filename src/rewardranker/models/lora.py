@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from rewardranker.errors import UserError
-from rewardranker.models.checkpoints import default_device
+from rewardranker.models.checkpoints import check_logits, default_device
 from rewardranker.recipe import Compute
 
 
@@ -116,7 +116,11 @@ def prepared(model: PreTrainedModel, config: Compute, seed: int = 0) -> Iterator
     """Have `model` train as `config` says; afterwards it is a plain model again, adapters merged.
 
     With adapters and precision "bfloat16" it is in bfloat16 then. `seed` decides how adapters start.
+
+    Raises:
+        UserError: a causal language model changes its logits after the head (`check_logits`).
     """
+    check_logits(model)
     add_adapters(model, config, seed)
     if config.gradient_checkpointing:
         checkpoint_layers(model)

@@ -96,11 +96,14 @@ def cheapest(
     `python benchmarks/prefix.py` measures how often that is the fastest, and what is lost where it isn't.
     """
     costs = {way: work.cost(module) for way, work in works(prompts, continuations, owners).items()}
-    if "flash" in (module.config._attn_implementation or ""):  # it takes no mask
+    config = module.config.get_text_config()
+    # Flash attention takes no mask; ALiBi (Falcon's) and the windows of GPT-Neo go by columns, not positions.
+    by_columns = getattr(config, "alibi", False) or hasattr(config, "window_size")
+    if by_columns or "flash" in (module.config._attn_implementation or ""):
         del costs["tree"]
     if module.training and getattr(module, "is_gradient_checkpointing", False):  # it keeps no cache then
         del costs["cached"]
-    window = getattr(module.config.get_text_config(), "sliding_window", None)
+    window = getattr(config, "sliding_window", None)
     if window is not None and max(map(len, prompts)) + max(map(len, continuations)) >= window:
         return "naive"  # a mask of ours would undo the window, and a cache has forgotten what is outside
     return min(costs, key=lambda way: costs[way])

@@ -22,6 +22,7 @@ from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.files import atomic_directory, read_text
 from rewardranker.models.checkpoints import (
+    check_logits,
     free_memory,
     fused_attention,
     load_checkpoint,
@@ -87,13 +88,23 @@ class RewardRanker:
         Args:
             generator: isn't changed.
             dtype: of the weights of a ranker with a scalar head; the others keep the generator's.
+
+        Raises:
+            UserError: there is no such head for the generator's architecture.
         """
         if head == "likelihood":
+            check_logits(generator.model)
             return cls(copy.deepcopy(generator.model), generator.tokenizer, head)
         config = copy.deepcopy(generator.model.config)
         config.num_labels = 1
         with seeded(seed), generator.model.device:  # where drawing billions of weights takes no time
-            model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+            try:
+                model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
+            except ValueError as e:
+                raise UserError(
+                    f"reward.head is {head!r}, but transformers has no sequence classifier of the type "
+                    f"{config.model_type!r}; set reward.head to 'likelihood', or give another model"
+                ) from e
             torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
         model.base_model.load_state_dict(generator.model.base_model.state_dict())
         return cls(model.to(generator.model.device), generator.tokenizer, head)
@@ -124,7 +135,9 @@ class RewardRanker:
                 f"{path / _SETTINGS}: head is {head!r}; expected one of {', '.join(get_args(Head))}"
             )
         auto_class = AutoModelForCausalLM if head == "likelihood" else AutoModelForSequenceClassification
-        return cls(*load_checkpoint(path, auto_class, dtype), head, calibration)
+        model, tokenizer = load_checkpoint(path, auto_class, dtype)
+        check_logits(model)
+        return cls(model, tokenizer, head, calibration)
 
     def save(self, path: Path, report: Mapping[str, Any] | None = None) -> None:
         """Write a Hugging Face model folder with a `rewardranker.json`, atomically; `path` must not exist.

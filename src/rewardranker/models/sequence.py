@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from jinja2 import TemplateError
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from rewardranker import progress
 from rewardranker.errors import UserError
 from rewardranker.models.checkpoints import fused_attention, load_checkpoint, prefer_fast_kernels
 from rewardranker.models.scores import Calibration, Score, ranked
-from rewardranker.models.tokens import Tokens, context_length, pad_right
+from rewardranker.models.tokens import Tokens, context_length, encode_whole_chat, pad_right
 
 _TOKENS_AT_ONCE = 2048
 _GPU_TOKENS_AT_ONCE = 1 << 15
@@ -25,7 +25,8 @@ class SequenceRanker:
 
     It is shown what those are trained on: a chat whose user asks the prompt and whose assistant answers the
     program, by the tokenizer's chat template; without a template the pair (prompt, completion), as the
-    tokenizer joins pairs. The score is the one logit of the last token, as it is: no activation.
+    tokenizer joins pairs. What they spell stays text: a program can't begin another turn. The score is the
+    one logit of the last token, as it is: no activation.
 
     Args:
         model: with one label.
@@ -130,15 +131,14 @@ class SequenceRanker:
 
     def _tokens(self, prompt: str, completion: str) -> Tokens:
         if not self.reads_programs:
-            return list(self.tokenizer(prompt, completion)["input_ids"])
+            return list(self.tokenizer(prompt, completion, split_special_tokens=True)["input_ids"])
         chat = [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
         try:
-            text = self.tokenizer.apply_chat_template(chat, tokenize=False)
+            return encode_whole_chat(self.tokenizer, chat)
         except TemplateError as e:
             raise UserError(
                 f"{self.tokenizer.name_or_path}: the chat template refuses a question and an answer: {e}"
             ) from e
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _batches(self, order: Sequence[int], tokens: Sequence[Tokens]) -> list[list[int]]:
         """`order`, which is by length, in runs that are padded to at most so many tokens."""
@@ -154,7 +154,10 @@ class SequenceRanker:
 def _value_head_bias(folder: Path) -> float | None:
     """The bias of a head called v_head.summary, as in AceCoder and older trl; None: there is none."""
     for file in sorted(folder.glob("*.safetensors")):
-        with safe_open(file, "pt") as tensors:
-            if "v_head.summary.bias" in tensors.keys():  # noqa: SIM118 - not a mapping
-                return float(tensors.get_tensor("v_head.summary.bias"))
+        try:
+            with safe_open(file, "pt") as tensors:
+                if "v_head.summary.bias" in tensors.keys():  # noqa: SIM118 - not a mapping
+                    return float(tensors.get_tensor("v_head.summary.bias"))
+        except SafetensorError as e:
+            raise UserError(f"{file}: not readable as weights ({e}); a git-lfs pointer, or cut off?") from e
     return None

@@ -17,6 +17,7 @@ model is shown its prompts belongs to its tokenizer and is saved with it, under 
 tokenizer_config.json: generator, ranker and critic can't come to differ.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -130,10 +131,39 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[s
         text = tokenizer.apply_chat_template(hidden, tokenize=False, add_generation_prompt=True)
     except TemplateError as e:
         raise UserError(f"the model's chat template refuses these messages: {e}") from e
+    return _encode_parts(tokenizer, text.split(_HERE), [m["content"] for m in messages])
+
+
+def encode_whole_chat(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Mapping[str, Any]]) -> Tokens:
+    """Tokens of the text that the tokenizer's template makes of a whole chat, as reward models are shown it.
+
+    Only special tokens that the messages spell are tokens of another text: they can't end a turn.
+
+    Raises:
+        TemplateError: the template refuses these messages.
+    """
+    special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+    spelt: list[str] = []
+
+    def hide(found: re.Match[str]) -> str:
+        spelt.append(found[0])
+        return f"{_HERE}{len(spelt) - 1}{_HERE}"
+
+    if any(token in m["content"] for m in messages for token in special):
+        longest_first = sorted([*special, _HERE], key=len, reverse=True)
+        pattern = re.compile("|".join(map(re.escape, longest_first)))
+        messages = [{**m, "content": pattern.sub(hide, m["content"])} for m in messages]
+    text = tokenizer.apply_chat_template(messages, tokenize=False)
+    return _encode_parts(tokenizer, text.split(_HERE) if spelt else [text], spelt)
+
+
+def _encode_parts(tokenizer: PreTrainedTokenizerBase, parts: Sequence[str], said: Sequence[str]) -> Tokens:
+    """Tokens of a text in parts; every second part is the number of what was `said` there, which is text."""
     ids: Tokens = []
-    for place, part in enumerate(text.split(_HERE)):
-        spelt = messages[int(part)]["content"] if place % 2 else part
-        ids += tokenizer(spelt, add_special_tokens=False, split_special_tokens=bool(place % 2))["input_ids"]
+    for place, part in enumerate(parts):
+        is_said = bool(place % 2)
+        shown = said[int(part)] if is_said else part
+        ids += tokenizer(shown, add_special_tokens=False, split_special_tokens=is_said)["input_ids"]
     return ids
 
 
@@ -143,8 +173,18 @@ def encode_completions(tokenizer: PreTrainedTokenizerBase, completions: Sequence
 
 
 def context_length(model: PreTrainedModel) -> int:
-    """Most tokens the model takes: its config's max_position_embeddings."""
-    return int(model.config.get_text_config().max_position_embeddings)
+    """Most tokens the model takes: its config's max_position_embeddings.
+
+    Raises:
+        UserError: it has none.
+    """
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if found is None:
+        raise UserError(
+            f"{model.name_or_path}: the config has no max_position_embeddings, the most tokens that the "
+            "model takes; give a model that has it (BLOOM and MPT haven't)"
+        )
+    return int(found)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
