@@ -131,6 +131,8 @@ def test_jsonl_lines_are_counted_with_the_blank_ones(tmp_path: Path) -> None:
         ("{", "not JSON"),
         ("[1]", "expected a JSON object, found list"),
         ("{'a': 1}", "not JSON (Expecting property"),
+        ('{"a": ' + "9" * 5000 + "}", "not JSON that can be read (an integer of more than 4,300 digits)"),
+        ('{"a": ' + "[" * 100_000, "not JSON that can be read (nested too deeply)"),
     ],
 )
 def test_jsonl_errors_name_file_and_line(tmp_path: Path, line: str, message: str) -> None:

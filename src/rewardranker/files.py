@@ -14,6 +14,9 @@ from typing import Any
 
 from rewardranker.errors import UserError
 
+LONG_INTEGER = "not JSON that can be read (an integer of more than 4,300 digits)"
+"""Python's one other complaint, a `ValueError` that is no `JSONDecodeError`."""
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -138,6 +141,10 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except json.JSONDecodeError as e:
             raise UserError(f"{path}:{number}: not JSON ({e.msg} at column {e.colno})") from e
+        except ValueError as e:
+            raise UserError(f"{path}:{number}: {LONG_INTEGER}") from e
+        except RecursionError as e:
+            raise UserError(f"{path}:{number}: not JSON that can be read (nested too deeply)") from e
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
         yield number, row

@@ -155,6 +155,22 @@ def test_rows_of_execute_and_rank_keep_their_score_and_what_they_lack_is_null(tm
     assert not (tmp_path / "out" / "preference").exists()  # nothing wrong is known
 
 
+def test_programs_that_do_not_continue_their_prompts_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"problem_id": "p", "strict_status": "passed", "whole": True}
+    rows = [{**row, "text": "def f(): ..."}, {**row, "text": "other"}]
+    write_jsonl(tmp_path / "x.jsonl", [*rows, {**row, "text": "mine", "whole": False}])
+    write_jsonl(tmp_path / "p.jsonl", [{"id": "p", "prompt": "def", "tests": ""}])
+    contents = export(tmp_path / "x.jsonl", tmp_path / "out", problems=tmp_path / "p.jsonl")
+    for form, column in ((Form.CANDIDATES, "text"), (Form.UNPAIRED_PREFERENCE, "completion")):
+        written = parquet_rows(tmp_path / "out" / form / "train.parquet")
+        assert [r[column] for r in written] == [" f(): ...", "mine"]
+    assert contents.verdicts == {("train", "python", "passed"): 2}
+    said = capsys.readouterr().err.replace("\n", "")
+    assert said.endswith("x.jsonl: 1 programs that don't continue their prompts are left out")
+
+
 def test_what_is_for_evaluation_only_is_left_out_and_counted(
     tables: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -402,6 +418,17 @@ def test_scores_that_are_no_numbers_are_unknown(tmp_path: Path) -> None:
     export(tmp_path / "x.jsonl", tmp_path / "out", problems=tmp_path / "p.jsonl", file_format="jsonl")
     (found,) = rows_of(tmp_path / "out" / "candidates" / "train.jsonl")
     assert (found["score"], found["logprob_sum"]) == (None, None)
+
+
+@pytest.mark.parametrize("file_format", get_args(Format))
+def test_half_a_surrogate_pair_is_a_question_mark(tmp_path: Path, file_format: Format) -> None:
+    row = {"problem_id": "p", "text": "é\ud800", "strict_status": "failed"}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))
+    write_jsonl(tmp_path / "p.jsonl", [{"id": "p", "prompt": "def", "tests": ""}])
+    out = tmp_path / "out"
+    export(tmp_path / "x.jsonl", out, problems=tmp_path / "p.jsonl", file_format=file_format)
+    (found,) = rows_of(out / "candidates" / f"train.{file_format}")
+    assert found["text"] == "é?"
 
 
 def test_groups_must_be_of_the_problems_that_are_given(tmp_path: Path) -> None:

@@ -68,6 +68,12 @@ def test_a_large_input_and_a_large_output(pool):
     assert (other.failed_test, other.reason) == (0, "token 300000 is 299990, expected 299999")
 
 
+def test_half_a_surrogate_pair_is_no_output_that_a_program_prints(pool):
+    half = StdinTests(("\ud800",), ("\ud800",))
+    (verdict,) = run(pool, Program("python", "print(input())", half))
+    assert (verdict.strict_status, verdict.failed_test) == ("failed", 0)
+
+
 def test_limits_of_a_program_of_its_own(pool):
     slow = Program("python", "import time; time.sleep(0.5)", timeout_s=0.2)
     large = Program("python", "x = bytearray(400 << 20)", memory_mb=600)

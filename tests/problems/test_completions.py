@@ -57,6 +57,27 @@ def test_whole_programs_are_judged_and_not_learned_from(tmp_path, capsys):
     )
 
 
+def test_whole_programs_that_continue_their_prompts_are_learned_from(tmp_path):
+    row = {"problem_id": "a", "text": "def a():\n    return 1", "whole": True, "strict_status": "passed"}
+    path = write(tmp_path / "c.jsonl", [row])
+    assert [c.text for c in read_executed(path, PROBLEMS)] == ["    return 1"]
+    assert read_completions(path, PROBLEMS) == [{**row, "text": "    return 1", "whole": False}]
+
+
+def test_of_eval_plus_rows_the_solution_is_read_which_was_judged(tmp_path):
+    rows = [
+        {"task_id": "a", "completion": "unused", "solution": "def a():\n    return 1"},
+        {"task_id": "a", "solution": "def b(): return 1"},
+        {"task_id": "a", "completion": "    return 2", "solution": None},
+    ]
+    read = read_completions(write(tmp_path / "c.jsonl", rows), PROBLEMS)
+    assert [(row["text"], row.get("whole", False)) for row in read] == [
+        ("    return 1", False),
+        ("def b(): return 1", True),
+        ("    return 2", False),
+    ]
+
+
 def test_a_table_is_read_like_lines_and_what_is_null_in_it_like_what_is_missing(tmp_path):
     rows = [
         {"problem_id": "a", "text": "x", "strict_status": "passed", "policy": "sft", "logprob_sum": -1.5},

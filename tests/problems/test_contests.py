@@ -74,11 +74,24 @@ def test_apps(tmp_path):
     assert Program.of(printed, "").tests == StdinTests(("1\n",), ("2",))
 
 
-def test_apps_without_tests_are_left_out_and_counted(tmp_path, capsys):
-    (problem,) = load_problems(
-        write(tmp_path / "rows.jsonl", APPS, {**APPS, "problem_id": 18, "input_output": ""})
-    )
-    assert problem.id == "APPS/17"
+NONE = {"input": [], "output": []}
+
+
+@pytest.mark.parametrize(
+    ("row", "without_tests"),
+    [
+        (CODE_CONTESTS, {"public_tests": NONE, "private_tests": NONE}),
+        (APPS, {"input_output": ""}),
+        (APPS, {"input_output": "{}"}),
+        (APPS, {"input_output": json.dumps({"inputs": [], "outputs": []})}),
+        (APPS, {"input_output": json.dumps({"fn_name": "f", "inputs": [], "outputs": []})}),
+        (LIVE_CODE_BENCH, {"public_test_cases": "[]", "private_test_cases": "[]"}),
+    ],
+)
+def test_problems_without_tests_are_left_out_and_counted(tmp_path, capsys, row, without_tests):
+    other = {**row, "name": "other", "problem_id": 18, "question_id": "other", **without_tests}
+    (problem,) = load_problems(write(tmp_path / "rows.jsonl", row, other))
+    assert not problem.id.endswith(("/other", "/18"))
     said = capsys.readouterr().err.replace("\n", "")
     assert said.endswith("rows.jsonl: 1 problems have no tests and are left out")
 
@@ -101,10 +114,38 @@ def test_live_code_bench(tmp_path):
     assert isinstance(visible, CallTests) and visible.arguments == ("[1]",)
 
 
-def test_tests_that_can_not_be_read_name_the_problem(tmp_path):
-    (problem,) = load_problems(write(tmp_path / "rows.jsonl", {**APPS, "input_output": "{"}))
-    with pytest.raises(UserError, match=r"problem APPS/17: the row's tests can't be read"):
-        Program.of(problem, "")
+def test_live_code_bench_without_public_tests_has_no_visible_ones(tmp_path):
+    (problem,) = load_problems(write(tmp_path / "rows.jsonl", {**LIVE_CODE_BENCH, "public_test_cases": "[]"}))
+    assert problem.visible_tests_beside == ""
+    tests = Program.of(problem, "").tests
+    assert isinstance(tests, CallTests) and tests.arguments == ("[2]",)
+
+
+@pytest.mark.parametrize(
+    ("row", "change"),
+    [
+        (CODE_CONTESTS, {"public_tests": {"input": ["1"], "output": []}}),
+        (CODE_CONTESTS, {"time_limit": {"nanos": 1}}),
+        (APPS, {"input_output": "{"}),
+        (APPS, {"input_output": json.dumps({"fn_name": "f", "inputs": [[1]], "outputs": []})}),
+        (APPS, {"input_output": json.dumps({"fn_name": "f", "inputs": [1], "outputs": [1]})}),
+        (APPS, {"input_output": json.dumps({"inputs": ["1"], "outputs": []})}),
+        (APPS, {"input_output": json.dumps({"inputs": ["1"], "outputs": [1]})}),
+        (LIVE_CODE_BENCH, {"private_test_cases": "!"}),
+        (LIVE_CODE_BENCH, {"metadata": "{}"}),
+        (LIVE_CODE_BENCH, {"public_test_cases": LIVE_CODE_BENCH["public_test_cases"].replace("2", "?")}),
+    ],
+)
+def test_tests_that_can_not_be_read_are_told_of_before_anything_is_sampled(tmp_path, row, change):
+    path = write(tmp_path / "rows.jsonl", row, {**row, **change})
+    with pytest.raises(UserError, match=r"rows.jsonl:2: the row's tests can't be read"):
+        load_problems(path)
+
+
+@pytest.mark.parametrize("solutions", ["[", '"x"', "[1]"])
+def test_solutions_of_apps_that_can_not_be_read(tmp_path, solutions):
+    with pytest.raises(UserError, match=r"rows.jsonl:1: solutions"):
+        load_problems(write(tmp_path / "rows.jsonl", {**APPS, "solutions": solutions}))
 
 
 def test_own_rows_with_tests_in_a_list(tmp_path):

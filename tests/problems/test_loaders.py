@@ -188,6 +188,8 @@ def test_duplicates_name_both_places_within_and_among_files(tmp_path: Path) -> N
         ("[]", "no problems in it"),
         ("{", ":1: not JSON"),
         ("[{},\n3", ":2: not JSON"),
+        (f"[{'9' * 5000}]", "not JSON that can be read (an integer of more than 4,300 digits)"),
+        ("[" * 99999, "not JSON that can be read (nested too deeply)"),
         ("[3]", "item 1: expected a JSON object, found int"),
         ('{"question": "?"}', "not a known format of problems (its fields: question)"),
         ('{"task_id": "HumanEval/0", "completion": "x"}', "rewardranker execute"),

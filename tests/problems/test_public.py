@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rewardranker.problems.loaders import load_problems
 from rewardranker.problems.public import is_public
 
 needs_datasets = pytest.mark.skipif(
@@ -60,7 +61,7 @@ def test_names():
 
 LOAD = (
     "import sys; from rewardranker.problems.loaders import load_problems; "
-    "print([p.id for p in load_problems(sys.argv[1])])"
+    "print([(p.id, p.split) for p in load_problems(sys.argv[1])])"
 )
 
 
@@ -82,14 +83,21 @@ LOAD = (
             },
             "cpp/HumanEval_0_f",
         ),
+        (
+            "codecontests",
+            "deepmind/code_contests",
+            "default",
+            {"name": "1_A", "description": "", "public_tests": {"input": ["1"], "output": ["1"]}},
+            "CodeContests/1_A",
+        ),
     ],
 )
-def test_from_the_cache(tmp_path, name, repository, config, row, problem_id):
+def test_from_the_cache_to_be_tested_on(tmp_path, name, repository, config, row, problem_id):
     cache = str(tmp_path / "hf" / "datasets")
     filled = run(FILL, json.dumps([row]), repository, config, cache, folder=tmp_path)
     assert filled.returncode == 0, filled.stderr
     loaded = run(LOAD, name, folder=tmp_path)
-    assert loaded.stdout == f"['{problem_id}']\n", loaded.stderr
+    assert loaded.stdout == f"[('{problem_id}', 'test')]\n", loaded.stderr
 
 
 @needs_datasets
@@ -108,4 +116,14 @@ def test_without_the_library(tmp_path):
 
 def test_a_file_of_that_name_is_read(tmp_path):
     (tmp_path / "humaneval").write_text(json.dumps(ROW))
-    assert run(LOAD, "humaneval", folder=tmp_path).stdout == "['HumanEval/0']\n"
+    assert run(LOAD, "humaneval", folder=tmp_path).stdout == "[('HumanEval/0', 'test')]\n"
+
+
+def test_rows_that_cannot_be_used_are_left_out_and_named(monkeypatch, capsys):
+    good = {"name": "1_A", "description": "", "public_tests": {"input": ["1"], "output": ["1"]}}
+    bad = {**good, "name": "1_B", "public_tests": {"input": ["1", "2"], "output": ["1"]}}
+    rows = [("codecontests: row 1", good), ("codecontests: row 2", bad)]
+    monkeypatch.setattr("rewardranker.problems.loaders.public_rows", lambda _: rows)
+    assert [p.id for p in load_problems("codecontests")] == ["CodeContests/1_A"]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "codecontests: row 2: the row's tests can't be read" in told and told.endswith("left out")

@@ -91,12 +91,19 @@ class Shell:
         {"tests": [{"input": "1", "output": "2"}], "time_limit_s": "soon"},
         {"input_output": "{"},
         {"input_output": {"inputs": ["a"], "outputs": []}},
+        {"input_output": {"inputs": [], "outputs": ["a"]}},
+        {"input_output": "[" * 9999},
+        {"tests": [{"input": "1", "output": "2"}], "memory_limit_mb": float("inf")},
         {"public_tests": {"input": ["1"]}},
+        {
+            "public_tests": {"input": ["1"], "output": []},
+            "private_tests": {"input": [], "output": ["1"]},
+        },
         {"private_test_cases": "!"},
         {"private_test_cases": base64.b64encode(zlib.compress(pickle.dumps(Shell()))).decode()},
         {"public_test_cases": json.dumps(CASES)},
     ],
-    ids=str,
+    ids=lambda row: str(row)[:99],
 )
 def test_what_can_not_be_read(row, capsys):
     with pytest.raises(ValueError, match="the row's tests can't be read"):

@@ -224,7 +224,7 @@ def _document(path: Path) -> Any:
     """The file as one JSON document; None where it isn't one."""
     try:
         return json.loads(read_text(path))
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # ValueError: no JSON, or an integer that Python does not read
         return None
 
 

@@ -32,7 +32,7 @@ def output_probe(problem: Problem) -> str:
     calls, setup = [], []
     try:
         statements = ast.parse(problem.visible_tests).body
-    except (SyntaxError, ValueError):  # then every candidate fails them, and the verdict says why
+    except (SyntaxError, ValueError):  # they end a program, and need not be one themselves
         return ""
     for statement in statements:
         if isinstance(statement, ast.Assert):

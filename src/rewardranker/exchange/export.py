@@ -30,6 +30,7 @@ class _Row(Record):
 
     problem_id: str
     text: str
+    whole: bool | None = None
     strict_status: str
     status: str | None = None
     reason: str | None = None
@@ -97,7 +98,8 @@ class _Lines:
 
     def __init__(self, path: Path, row_type: type[Any]) -> None:
         self._names = table_schema(row_type).names
-        self._file = path.open("w", encoding="utf-8", newline="\n")
+        # As in tables, ? for half of a surrogate pair, which UTF-8 can't say.
+        self._file = path.open("w", encoding="utf-8", errors="replace", newline="\n")
 
     def write(self, row: dict[str, Any]) -> None:
         self._file.write(
@@ -184,8 +186,12 @@ class _Export:
         return prompt
 
     def _candidates(self, table: Path) -> None:
-        """Write the candidates of one table, and take up what is known of their programs."""
+        """Write the candidates of one table, and take up what is known of their programs.
+
+        Whole programs, which don't continue their prompts, are left out and counted on stderr.
+        """
         keep = bool(self.files.wanted - {Form.CANDIDATES})
+        left_out = 0
         with progress.task(f"read {table.parent.name}/{table.name}", _count(table)) as bar:
             for where, raw in candidate_rows(table, list(self.source.problems.values())):
                 bar.advance()
@@ -194,18 +200,25 @@ class _Export:
                 if not self._exported(problem.id, problem.prompt):
                     self.contents.left_out_candidates += problem.evaluation_only
                     continue
+                if row.whole:
+                    left_out += 1
+                    continue
                 split = _split(problem)
                 self.contents.verdicts[split, problem.language, row.strict_status] += 1
                 if keep:
                     self.known[problem.id].add(row.text, row.strict_status, row.policy or table.stem)
                 if Form.CANDIDATES in self.files.wanted:
                     self.files.write(Form.CANDIDATES, split, asdict(self._shared(row, problem, table)))
+        if left_out:
+            progress.console.print(
+                f"{table}: {left_out} programs that don't continue their prompts are left out", markup=False
+            )
 
     def _shared(self, row: _Row, problem: Problem, table: Path) -> SharedCandidate:
         index = -1 if row.index is None else row.index
         found = self.source.scores.get((table.parent.name, row.problem_id, index))
         score, ranker = found or (row.score, None)
-        about = row.model_dump() | {
+        about = row.model_dump(exclude={"whole"}) | {
             "language": problem.language,
             "prompt": problem.prompt,
             "score": score,

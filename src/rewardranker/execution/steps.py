@@ -106,7 +106,7 @@ def _on_stdin(language: Language, tests: StdinTests, run: Request, content: byte
         given = _encoded(text)
         request = run._replace(
             input_bytes=len(given),
-            kept_bytes=max(KEPT_BYTES, 2 * len(tests.outputs[i].encode()) + 4096),
+            kept_bytes=max(KEPT_BYTES, 2 * len(_encoded(tests.outputs[i])) + 4096),
             keeps=run.goes_on and i + 1 < len(tests),
         )
         outcome = yield Run(request, content + given)

@@ -60,7 +60,7 @@ def completion_rows(
 
 
 def read_completions(path: Path, problems: Sequence[Problem]) -> list[dict[str, Any]]:
-    """Rows with at least "problem_id" and "text" (or HumanEval's "task_id" and "completion").
+    """Rows with at least "problem_id" and "text" (or HumanEval's and EvalPlus' names of these).
 
     Raises:
         UserError: a row lacks a field or names a problem that isn't among `problems`; names file and line.
@@ -98,18 +98,27 @@ def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandi
 def candidate_rows(path: Path, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:
     """(file and line, row) of each row, with "problem_id" and "text" whatever they were called.
 
+    Whole programs that begin with their prompts become completions of these; the others say "whole".
+
     Raises:
         UserError: as `read_completions`.
     """
-    ids = {p.id for p in problems}
+    prompts = {p.id: p.prompt for p in problems}
     empty = True
-    for where, row in read_rows(path):
+    for where, found in read_rows(path):
         empty = False
+        row = {**found}
+        if row.get("solution") is not None:  # EvalPlus prefers it where both are given
+            row |= {"text": row["solution"], "whole": True}
         problem_id, text = row.get("problem_id", row.get("task_id")), row.get("text", row.get("completion"))
         if not isinstance(problem_id, str) or not isinstance(text, str):
-            raise UserError(f'{where}: needs "problem_id" and "text" (or "task_id" and "completion")')
-        if problem_id not in ids:
+            raise UserError(
+                f'{where}: needs "problem_id" and "text" (or "task_id" and "completion" or "solution")'
+            )
+        if problem_id not in prompts:
             raise UserError(f"{where}: problem {problem_id!r} is not in the problems file")
+        if row.get("whole") and text.startswith(prompts[problem_id]):
+            row["whole"], text = False, text.removeprefix(prompts[problem_id])
         yield where, {**row, "problem_id": problem_id, "text": text}
     if empty:
         raise UserError(f"{path}: no rows")

@@ -13,6 +13,8 @@ _FOR = re.compile(r"^[ \t]*For (?P<given>\w+[ \t]*=.*?),?[ \t]+the (?:output|res
 _INPUT = re.compile(r"^[ \t]*Input:[ \t]*(?P<given>.*)\n[ \t]*Output:[ \t]*", re.M)
 _LONGEST = 2000
 """Characters of a call's arguments."""
+_NO_LITERAL = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)
+"""What `ast.literal_eval` raises: {{1}} is a TypeError, too many signs in a row are a MemoryError."""
 
 
 def prompt_examples(prompt: str, entry_point: str = "") -> str:
@@ -78,12 +80,13 @@ def _given(text: str, signature: str) -> list[Any] | None:
     try:
         call = ast.parse(f"f({text})", mode="eval").body
         names = [a.arg for a in ast.parse(f"def f({signature.rstrip()} pass").body[0].args.args]  # type: ignore[attr-defined]
-        assert isinstance(call, ast.Call)
+        if not isinstance(call, ast.Call):
+            return None
         values = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
         if not values and len(call.args) == len(names) == 1:
             return [ast.literal_eval(call.args[0])]
         return [values[n] for n in names] if values.keys() == set(names) and not call.args else None
-    except (SyntaxError, ValueError):
+    except _NO_LITERAL:
         return None
 
 
@@ -94,7 +97,7 @@ def _arguments(text: str, start: int) -> tuple[list[Any] | None, int]:
         inner, last = text[start : start + match.start()], start + match.end()
         try:
             return list(ast.literal_eval(f"[{inner}]")), last
-        except (SyntaxError, ValueError):
+        except _NO_LITERAL:
             continue
     return None, text.find(")", start) + 1 or last
 
@@ -110,7 +113,7 @@ def _literal(text: str) -> tuple[Any] | None:
             return (shown == "true",)
         try:
             value = ast.literal_eval(shown)
-        except (SyntaxError, ValueError):
+        except _NO_LITERAL:
             continue
         return None if shown.startswith("(") and not isinstance(value, tuple) else (value,)
     return None
@@ -128,5 +131,5 @@ def _as_assert(example: doctest.Example) -> str:
     try:
         expression = ast.unparse(ast.parse(example.source.strip(), mode="eval"))
         return f"assert ({expression}) == {ast.literal_eval(example.want.strip())!r}"
-    except (SyntaxError, ValueError):
+    except _NO_LITERAL:
         return ""

@@ -6,6 +6,7 @@ list or as Parquet, and the first two may be gzipped.
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -248,8 +249,8 @@ def load_problems(*paths: Path | str) -> list[Problem]:
     Formats: HumanEval, MBPP (full and sanitized), EvalPlus' of both, MultiPL-E, CodeContests, APPS,
     LiveCodeBench, JSONL of one's own, and the Parquet tables of a run directory; see docs/how-to/problems.md.
     Published splits are kept: MBPP's train and few-shot problems are "reference", its validation
-    "development"; HumanEval, EvalPlus', MultiPL-E and LiveCodeBench are "test". Problems without tests are
-    left out, and counted on stderr.
+    "development"; HumanEval, EvalPlus', MultiPL-E, LiveCodeBench and what is loaded by name are "test".
+    Problems without tests are left out, and counted on stderr.
 
     Args:
         paths: files, or names of public data sets (`rewardranker.problems.public`) where no such file exists.
@@ -275,10 +276,18 @@ def load_problems(*paths: Path | str) -> list[Problem]:
         public = is_public(str(path)) and not path.exists()
         for where, row in public_rows(str(path)) if public else read_rows(path):
             row_format = row_format or _format(row, where)
-            problem = validate(row_format, row, where).problem()
+            try:
+                problem = validate(row_format, row, where).problem()
+            except UserError as e:
+                if not public:
+                    raise
+                progress.console.print(f"{e}: left out", markup=False)  # its user can't mend it
+                continue
             if problem is None:
                 left_out += 1
                 continue
+            if public:  # the published test split, which rows of CodeContests and APPS don't tell
+                problem = replace(problem, split=problem.split or "test")
             if problem.id in problems:
                 raise UserError(
                     f"{where}: id {problem.id!r} already stands at {origin[problem.id]}; "

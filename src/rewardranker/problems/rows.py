@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from rewardranker.errors import UserError
-from rewardranker.files import read_jsonl, read_lines, read_text
+from rewardranker.files import LONG_INTEGER, read_jsonl, read_lines, read_text
 from rewardranker.problems.problem import Problem
 from rewardranker.tables import parquet_rows
 
@@ -60,14 +60,26 @@ def parse_rows(text: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         UserError: the text isn't JSON, or one of the items isn't an object.
     """
-    try:
-        items = json.loads(text)
-    except json.JSONDecodeError as e:
-        raise UserError(f"{name}:{e.lineno}: not JSON ({e.msg} at column {e.colno})") from e
-    for number, item in enumerate(items, 1):
+    for number, item in enumerate(parse_json(text, name), 1):
         if not isinstance(item, dict):
             raise UserError(f"{name}: item {number}: expected a JSON object, found {type(item).__name__}")
         yield f"{name}: item {number}", item
+
+
+def parse_json(text: str, name: str) -> Any:
+    """`text` as one JSON document; `name` is what messages call the file.
+
+    Raises:
+        UserError: it isn't JSON, or none that Python reads.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as e:
+        raise UserError(f"{name}:{e.lineno}: not JSON ({e.msg} at column {e.colno})") from e
+    except ValueError as e:
+        raise UserError(f"{name}: {LONG_INTEGER}") from e
+    except RecursionError as e:
+        raise UserError(f"{name}: not JSON that can be read (nested too deeply)") from e
 
 
 def validate(model: type[Model], row: dict[str, Any], where: str) -> Model:

@@ -124,6 +124,8 @@ def test_a_folder_keeps_its_shape_under_another(tmp_path):
     ("document", "fault"),
     [
         ('{\n"name": \n', ":3: not JSON (Expecting value at column 1)"),
+        ('{"language":\n' + "9" * 5000 + "}", ": not JSON that can be read (an integer of more than"),
+        ("[" * 99999, ": not JSON that can be read (nested too deeply)"),
         ([PROBLEM], ": expected a JSON object, found list"),
         ({k: v for k, v in PROBLEM.items() if k != "tests"}, ": tests: field required"),
         ({**PROBLEM, "completions": ["", 1]}, ": completions.1: Input should be a valid string"),

@@ -46,6 +46,15 @@ def test_a_broken_document_is_one_fault_and_not_one_a_line(tmp_path):
     assert fault.startswith(f"{tmp_path}/x.json:8: not JSON")
 
 
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl"])
+def test_numbers_that_python_does_not_read_are_told_of(tmp_path, name):
+    long = json.dumps(PROGRAM | {"id": "long"}).replace('"long"', "9" * 5000)
+    path = write(tmp_path / name, f"{json.dumps(PROGRAM)}\n{long}\n")
+    job = open_job(path, out=tmp_path / "out.jsonl")
+    assert job.faults == [f"{path}:2: not JSON that can be read (an integer of more than 4,300 digits)"]
+    assert len(job.programs) == 1
+
+
 def test_programs_need_a_place_for_their_verdicts(tmp_path):
     path = write(tmp_path / "x.jsonl", json.dumps(PROGRAM))
     with pytest.raises(UserError, match=r"x\.jsonl: say where to write the verdicts: -o OUT\.jsonl"):

@@ -57,6 +57,25 @@ def test_what_is_run_is_human_evals_program(tmp_path, problems):
     ]
 
 
+def test_whole_programs_of_ours_do_not_follow_the_prompt(tmp_path, problems):
+    whole = {"problem_id": "Own/0", "text": "def one(): return 1", "whole": True}
+    samples = write(
+        tmp_path / "samples.jsonl",
+        whole,
+        {**whole, "text": "    return 1", "whole": False},
+        {"task_id": "Own/0", "completion": whole["text"], "whole": True},
+        {**whole, "whole": "yes"},
+    )
+    job = open_job(samples, problems=problems)
+    test = PROBLEM["test"] + "\ncheck(one)\n"
+    assert [p.source for p in job.programs] == [
+        f"def one(): return 1\n{test}",
+        f"{PROBLEM['prompt']}    return 1\n{test}",
+        f"def one(): return 1\n{test}",
+    ]
+    assert job.faults == [f"{samples}:4: whole: Input should be a valid boolean"]
+
+
 def test_results_have_human_evals_fields_and_the_verdicts(tmp_path, problems):
     sample = {"task_id": "Own/0", "completion": "    return 1", "temperature": 0.2}
     samples = write(tmp_path / "samples.jsonl", *[sample] * 5)
@@ -107,6 +126,11 @@ def test_evalplus_spells_mbpp_its_own_way(tmp_path):
     samples = write(tmp_path / "s.jsonl", {"task_id": "Mbpp/601", "solution": "def a(): return 1"})
     job = open_job(samples, problems=problems)
     assert [p.source for p in job.programs] == ["def a(): return 1\nassert a() == 1\n"]
+    for name in ("Mbpp_601", "MBPP_601"):
+        solution = tmp_path / name / name / "0.py"
+        solution.parent.mkdir(parents=True)
+        solution.write_text("def a(): return 1")
+        assert open_job(tmp_path / name, problems=problems).programs == job.programs
 
 
 def test_a_folder_of_solutions(tmp_path, problems):

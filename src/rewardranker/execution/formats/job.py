@@ -9,7 +9,7 @@ from typing import Any
 
 from rewardranker.execution.program import Program
 from rewardranker.execution.verdict import Verdict
-from rewardranker.files import write_text
+from rewardranker.files import LONG_INTEGER, write_text
 
 STANDARD_STREAM = Path("-")
 
@@ -94,6 +94,8 @@ def _parse(line: str) -> dict[str, Any] | str:
         row = json.loads(line)
     except json.JSONDecodeError as e:
         return f"not JSON ({e.msg} at column {e.colno})"
+    except ValueError:
+        return LONG_INTEGER
     except RecursionError:
         return "not JSON that can be read (nested too deeply)"
     return row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"

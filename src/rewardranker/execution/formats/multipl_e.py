@@ -19,7 +19,7 @@ from rewardranker.execution.verdict import Verdict
 from rewardranker.files import read_text, write_text
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.problem import Problem
-from rewardranker.problems.rows import Record, validate
+from rewardranker.problems.rows import Record, parse_json, validate
 
 _INTERPRETED = "haskell"
 """Upstream interprets it, and does not tell a program that does not compile from one that fails."""
@@ -172,12 +172,7 @@ def _earlier_results(out: Path, path: Path, n: int) -> list[dict[str, Any]]:
 
 
 def _read_document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(read_text(path))
-    except json.JSONDecodeError as e:
-        raise UserError(f"{path}:{e.lineno}: not JSON ({e.msg} at column {e.colno})") from e
-    except RecursionError as e:
-        raise UserError(f"{path}: not JSON that can be read (nested too deeply)") from e
+    document = parse_json(read_text(path), str(path))
     if not isinstance(document, dict):
         raise UserError(f"{path}: expected a JSON object, found {type(document).__name__}")
     return document

@@ -88,7 +88,7 @@ def _read(path: Path) -> str:
 def _is_completions(path: Path, text: str) -> bool:
     try:
         document = json.loads(text)
-    except (json.JSONDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         # What is named as one document and starts as no row does is a broken document, not broken rows.
         is_json = path.name.removesuffix(".gz").endswith(".json")
         lines = parse_lines(text, "")

