@@ -110,7 +110,12 @@ def test_no_answer_is_too_odd(answer: str, language: str, prompt: str) -> None:
         # the opening fence was in the prompt
         ("def f(): 1\n```", "f", "def f(): 1\n"),
         ("def f(): 1\n```\nIt returns 1.", "f", "def f(): 1\n"),
+        ("def f(): 1\n```\nThe function f is 1:\n```\nf()\n```\nBye.", "f", "def f(): 1\n"),
         ("Here:\n```\ndef f(): 1\n", "f", "def f(): 1\n"),
+        # prose that speaks of the function, or shows how it begins
+        ("The body of the function f:\n```py\nreturn 1\n```", "f", "return 1\n"),
+        ("The body of the function f:\n```py\nreturn 1\n", "f", "return 1\n"),
+        ("The body of\n\n    def f():\n\n```py\nreturn 1\n```", "f", "return 1\n"),
         ("x = 1", "f", "x = 1"),
         ("", "f", ""),
         ("```\n```", "f", ""),
@@ -118,6 +123,27 @@ def test_no_answer_is_too_odd(answer: str, language: str, prompt: str) -> None:
 )
 def test_which_block_is_the_answer(answer: str, entry_point: str, program: str) -> None:
     assert extract_program(answer, "python", entry_point) == program
+
+
+@pytest.mark.parametrize("language", ["python", "cpp", "java", "go", "javascript", "rust", "ruby", ""])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        "assert f(1, 2) == 3",
+        "assert f(1, 2) == 3\nassert f(0, 0) in {0, 1}\nassert (f(1, 1) == 2\n    and f(2, 1) == 3)",
+        ">>> f(1, 2)\n3\n>>> f(1, 1)\n{2}",
+        "# Test the function f\nf(1, 2)",
+        'print("Testing function f")\nprint(f(1, 2))',
+        "if f(1, 2) != 3 {\n}",
+        "while not f(1, 2) {\n}",
+        "const wanted = 3;\nawait f(1, 2)\nfor (const x of []) {\n}",
+        "int got = f(1, 2);\nif (got == 3) {\n}",
+    ],
+)
+def test_usage_in_a_block_of_its_own_is_not_the_program(usage: str, language: str) -> None:
+    program = "// a\nfunc f(a int, b int) int {}\n" if language == "go" else "def f(a, b): 1\n"
+    answer = f"```{language}\n{program}```\nTest:\n```{language}\n{usage}\n```\n"
+    assert extract_program(answer, language, "f") == program
 
 
 @pytest.mark.parametrize(
@@ -145,6 +171,84 @@ def test_a_program_of_its_own_gets_the_imports_of_the_prompt() -> None:
     assert found == Extracted(f"from typing import List\n{helped}", whole=True)
     assert found.program(PROBLEM) == f"from typing import List\n{helped}\nassert f([1]) == 1"
     assert extract_candidate(f"```py\n{found.text}```", PROBLEM) == found
+
+
+@pytest.mark.parametrize(
+    ("language", "prompt", "program"),
+    [
+        (
+            "python",
+            'def f(\n    a: int,\n    b: int,\n) -> int:\n    """Sum."""\n',
+            "def f(\n    a: int,\n    b: int,\n) -> int:\n    return a + b\n",
+        ),
+        (
+            "rust",
+            "/// Sum.\nfn f(\n    a: u8,\n    b: u8,\n) -> u8 {\n",
+            "fn f(\n    a: u8,\n    b: u8,\n) -> u8 {\n}\n",
+        ),
+        ("haskell", "-- | Sum.\nf :: Int -> Int\nf a =", "f :: Int -> Int\nf a = a\n"),
+        ("perl", "# Sum.\nsub f {\n    my($a) = @_;\n", "sub f {\n    my($a) = @_;\n    $a\n}\n"),
+    ],
+)
+def test_a_signature_of_several_lines_begins_a_program_of_its_own(
+    language: str, prompt: str, program: str
+) -> None:
+    problem = Problem("p", language, prompt, "", STOP_TOKENS[language], "f")
+    assert extract_candidate(f"```\n{program}```", problem) == Extracted(program, whole=True)
+
+
+def test_words_of_a_docstring_are_not_the_signature() -> None:
+    for quotes in ('"""', "'''"):
+        prompt = f"def f(x):\n    {quotes}\n    function f(x) is x\n    {quotes}\n"
+        found = extract_candidate("```\ndef f(x):\n    return x\n```", Problem("p", "python", prompt, ""))
+        assert found == Extracted("    return x\n")
+
+
+@pytest.mark.parametrize("beginning", ["", SIGNATURE, PROBLEM.prompt])
+@pytest.mark.parametrize(
+    "usage",
+    [
+        "",
+        "\nprint(f([1]))\n",
+        "\n# Usage\nassert f([1]) == 3\n",
+        "\ndef main():\n    print(f(input()))\n\nmain()\n",
+        "\nif __name__ == '__main__':\n    def one(): ...\n",
+    ],
+)
+def test_helpers_after_the_function_stay_and_what_it_does_not_use_goes(beginning: str, usage: str) -> None:
+    helped = "    return one(xs)\n\n# the first\ndef one(xs):\n    return Two(xs)\n\nclass Two: ..."
+    for body in (helped, "    return max(\n        xs)"):
+        found = extract_candidate(f"```python\n{beginning}{body}{usage or chr(10)}```", PROBLEM)
+        assert not found.whole and found.text.removeprefix("\n").rstrip("\n") == body
+
+
+@pytest.mark.parametrize(
+    ("problem", "helper", "usage"),
+    [
+        (CPP, "}\n\nint g(int x) {\n    return x;", "\n}\n\nint main() {\n    f(1);\n}"),
+        (CPP, "}\nint g(int x) { return x;", " }"),
+        (JAVA, "    }\n\n    private static int g(int x) {\n        return x;", "\n    }\n}"),
+        (JAVA, "    }\n    static int g(int x) { return x;", "}\n}"),
+        ("csharp", "    }\n\n    static int g(int x)\n    {\n        return x;", "\n    }\n}"),
+        ("php", "}\n// Help\nfunction g($x) {\n    return $x;\n}", "\n\n// Usage\necho f(1);"),
+        ("javascript", "}\n// Help\nconst g = (x) => x;", "\n\n// Usage\nconst x = f(1);"),
+        ("typescript", "}\n/* Help */\nfunction g(x: any) {\n    return x;\n}", "\n// Usage\nf(1);"),
+        ("rust", "}\n\npub fn g(x: u8) -> u8 {\n    x", "\n}\n\nfn main() {\n    f(1);\n}"),
+        ("go", "}\n\nfunc g(x int) int {\n\treturn x\n}\n", "\nfunc main() {\n\tf(1)\n}"),
+        ("bash", "}\n\ng() {\n    echo $1", "\n}\n\nf 1"),
+        ("ruby", "end\n\ndef g(x)\n  x\nend", "\n\nputs f(1)"),
+        ("racket", ")\n; Help\n(define (g x) x)", "\n(define h (f 1))"),
+    ],
+)
+def test_helpers_after_the_function_stay_in_every_language(
+    problem: Problem | str, helper: str, usage: str
+) -> None:
+    if isinstance(problem, str):
+        prompts = {"php": "<?php\n", "racket": "#lang racket\n", "csharp": "class P {\n    // f\n    "}
+        problem = Problem("p", problem, f"{prompts.get(problem, '')}f {{\n", "", STOP_TOKENS[problem], "f")
+    kept = f"        g(1)\n{helper}"
+    found = extract_candidate(f"```\n{problem.prompt}{kept}{usage}\n```", problem)
+    assert found.text.rstrip() == kept.rstrip() and not found.whole
 
 
 def test_a_method_of_another_class_is_put_at_the_depth_where_its_stop_token_ends_it() -> None:
@@ -181,6 +285,14 @@ def test_a_whole_program_loses_the_braces_that_the_tests_bring() -> None:
         ("cpp", "std::vector<int> f(int a) {\n", "#include <map>\nauto f(int a) -> V { return {a}; }"),
         ("csharp", "class P {\n    public long F(long a) {\n", "using X;\nclass Q {\n long F(long a) {\n"),
         ("d", "long f(long a) \n", "long one() { return 1; }\nlong f(long a)\n{\n    return a;\n}"),
+        ("csharp", "class P {\n long F(long a) {\n", "class Q {\n static long F(long a) => a + 1;\n}"),
+        ("dart", "int f(int a) {\n", "int one() => 1;\nint f(int a) => a;"),
+        ("go", "func f(a int) int {\n", "type T int\nfunc (t *T) f(a int) (int, error) { return a }"),
+        ("rust", "fn f(a: u8) -> u8 {\n", "use x;\n#[inline] pub(crate) const fn f(a: u8) -> u8 { a }"),
+        ("ocaml", "let f (a : int) : int =", "let rec g a = f a\nand f a = a"),
+        ("typescript", "function f(a: any) {\n", "class C {\n  static async f(a: any) {\n  }\n}"),
+        ("javascript", "function f(a){\n", "const g = 1;\nexport default async function f(a) {}"),
+        ("php", "<?php\nfunction f($a) {\n", "<?php function f($a) { return g(); }"),
     ],
 )  # fmt: skip
 def test_a_definition_is_known_in_every_language(language: str, prompt: str, definition: str) -> None:
@@ -196,6 +308,7 @@ def test_time_is_linear_in_what_is_answered() -> None:
         "a " * 200_000 + "f(",
         "f (" + "a" * 400_000,
         "```\n" * 100_000,
+        f"```\n{SIGNATURE}    a\n" + "def a(): b\n#\n" * 10_000,
     ):
         extract_candidate(answer, CPP)
         extract_candidate(answer, PROBLEM)

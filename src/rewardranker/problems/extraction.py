@@ -14,7 +14,7 @@ Without a fence the whole answer is the program: prose that nothing sets apart s
 import re
 import textwrap
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 
 from rewardranker.problems.languages import canonical_language
 from rewardranker.problems.loaders import HUMANEVAL_STOP
@@ -39,19 +39,28 @@ _RELATED = {
 }
 """Words after a fence that are not names of the language elsewhere in this package."""
 _KEYWORD = re.compile(
-    r"\b(?:def|class|function\*?|func|fn|fun|sub|let|rec|and|val|var|const|define|struct)[ \t(]+$"
+    r"(?:^|[(){}\[\]=>:;!]|(?<!\w)(?:@\w+|abstract|async|declare|default|export|extern|fileprivate|final|inline"
+    r"|internal|local|mutating|open|override|overriding|php|private|protected|pub|public|static|unsafe)[ \t])"
+    r"[ \t]*(?:(?:class|const|def|define|enum|fn|fun|func|function\*?|let|rec|struct|sub|type|val|var)"
+    r"[ \t(]+)+$"
 )
-"""Before a name that is being defined: def f, let rec f, (define (f, ..."""
+"""Before a name that is being defined: def f, let rec f, (define (f, export async function f, ...
+
+Nothing else may stand before the keyword: "# Test the function f" defines nothing."""
 _BOUND = re.compile(r"[ \t]*(?:=[ \t]*(?:lambda|function|async)\b|<-|::[ \t]|\(\))")
 """After a name that begins its line: f = lambda, f <- function, f :: Int -> Int, f() {"""
+_TYPED = frozenset({"", "cpp", "csharp", "d", "dart", "go", "java", "javascript", "typescript"})
+"""Languages where no keyword may stand before the name: long f(long a) {, async f(a) {; empty: not known."""
 _TYPE = re.compile(
-    r"[ \t]*(?!(?:return|else|new|await|throw|case)\b)[\w:<>\[\],.&*?!() \t]*[\w>\])][ \t&*]*(?<!\w)"
+    r"[ \t]*(?!>|(?:and|assert|await|case|defer|delete|elif|else|for|go|if|in|match|new|not|or|print|raise"
+    r"|return|switch|throw|typeof|unless|until|while|yield)\b)"
+    r"[\w:<>\[\],.&*?!() \t]*[\w>\])][ \t&*]*(?<!\w)"
 )
-_BODY = re.compile(r"[ \t]*\([^;{}]{0,400}\)[^;(){}]{0,100}(?:\{|\Z)")
+_BODY = re.compile(r"[ \t]*\([^;{}]{0,400}\)[^;(){}=]{0,100}(?:\{|=>)")
 """Before and after a name that has its type in front: static std::vector<int> f(int a) {"""
 _MOST_USES = 1000
 """Of a name, looked at to find its definition: an answer can't take more than its share of time."""
-_BLOCK_COMMENT = re.compile(r'"""[\s\S]*?"""|/\*[\s\S]*?\*/|\(\*[\s\S]*?\*\)')
+_BLOCK_COMMENT = re.compile(r"\"{3}[\s\S]*?\"{3}|'{3}[\s\S]*?'{3}|/\*[\s\S]*?\*/|\(\*[\s\S]*?\*\)")
 _PREAMBLE = re.compile(r"(?:from|import|#include|using|use|require|library|open|package|<\?php)\b.*")
 _COMMENT = re.compile(r"[ \t]*(?:#(?!include)|//|/?\*|--|;|\(\*|<\?php|\"\"\"|'''|$)")
 _WRAPPER = re.compile(
@@ -148,7 +157,7 @@ def fenced_blocks(answer: str) -> list[Block]:
 def extract_program(answer: str, language: str = "", entry_point: str = "") -> str:
     """The program in a chat answer; the answer itself where nothing is fenced.
 
-    An answer with one fence at its end, because its beginning was put into the model's mouth, is what stands
+    An answer whose first fence closes, because its beginning was put into the model's mouth, is what stands
     before it.
 
     Args:
@@ -160,24 +169,20 @@ def extract_program(answer: str, language: str = "", entry_point: str = "") -> s
         >>> extract_program("Use it:\\n```\\nf(1)\\n```\\nHere:\\n```py\\ndef f(x): ...\\n```", "python", "f")
         'def f(x): ...\\n'
     """
+
+    def defines(code: str) -> bool:
+        return _definition(code, entry_point, language) is not None
+
     blocks = [block for block in fenced_blocks(answer) if block.code.strip()]
-    before = re.split(r"^[ \t]*(?:`{3}|~{3})", answer, maxsplit=1, flags=re.MULTILINE)
-    if len(before) == 2 and (
-        not blocks
-        or (
-            len(blocks) == 1
-            and _definition(before[0], entry_point) is not None
-            and _definition(blocks[0].code, entry_point) is None
-        )
-    ):
-        return before[0]
-    if not blocks:
-        return answer
+    before, *others = re.split(r"^[ \t]*(?:`{3}|~{3})", answer, flags=re.MULTILINE)
+    begun = len(others) % 2 == 1 and defines(before)
+    if not blocks or (begun and not any(defines(block.code) for block in blocks)):
+        return before
     labelled = [block for block in blocks if language and _language(block.tag) == language]
     plain = [block for block in blocks if not block.tag or (not language and block.tag not in _NO_PROGRAM)]
     unknown = [block for block in blocks if block.tag not in _NO_PROGRAM and not _language(block.tag)]
     blocks = labelled or plain or unknown or blocks
-    if defining := [block for block in blocks if _definition(block.code, entry_point) is not None]:
+    if defining := [block for block in blocks if defines(block.code)]:
         return defining[-1].code
     return max(blocks, key=lambda block: len(block.code.strip())).code
 
@@ -186,9 +191,10 @@ def extract_candidate(answer: str, problem: Problem) -> Extracted:
     """The program in an answer to `problem`, as what follows its prompt wherever that can be had.
 
     A program that begins with the prompt, or with its signature and nothing else that is new, becomes the
-    completion after it, at the prompt's depth and cut at the problem's stop tokens. Another that defines the
-    function asked for is a whole program: it gets the prompt's imports that it lacks, and loses closing
-    braces that the tests bring. What defines nothing is a body; a fenced one is moved to the prompt's depth.
+    completion after it, at the prompt's depth and cut at the problem's stop tokens: a fenced one after the
+    last helper that it uses. Another that defines the function asked for is a whole program: it gets the
+    prompt's imports that it lacks, and loses closing braces that the tests bring. What defines nothing is a
+    body; a fenced one is moved to the prompt's depth.
 
     Args:
         answer: of a chat, or a completion; untrusted.
@@ -199,18 +205,20 @@ def extract_candidate(answer: str, problem: Problem) -> Extracted:
         >>> extract_candidate("```python\\ndef f(x):\\n    return x + 1\\nprint(f(1))\\n```", problem).text
         '    return x + 1'
     """
-    name = problem.entry_point or _last_defined(problem.prompt)
+    name = problem.entry_point or _last_defined(problem.prompt, problem.language)
     found = extract_program(answer, problem.language, name)
+    fenced = found != answer
     beginning = problem.prompt.rstrip()
     if beginning and found.startswith(beginning):
-        return Extracted(problem.truncate(_after_blanks(problem.prompt, found[len(beginning) :])))
-    if (rest := _after_signature(found, problem.prompt, name)) is not None:
-        return Extracted(problem.truncate(rest))
-    fenced = found is not answer
-    start = _definition(found, name)
-    if start is not None and not _in_a_body(found, start, fenced):
-        return Extracted(_whole(textwrap.dedent(found), problem), whole=True)
-    return Extracted(problem.truncate(_at_depth(found, problem) if fenced else answer))
+        rest = _after_blanks(problem.prompt, found[len(beginning) :])
+    elif (after := _after_signature(found, problem, name)) is not None:
+        rest = after
+    else:
+        start = _definition(found, name, problem.language)
+        if start is not None and not _in_a_body(found, start, fenced):
+            return Extracted(_whole(textwrap.dedent(found), problem), whole=True)
+        rest = _at_depth(found, problem) if fenced else answer
+    return Extracted(_with_helpers(rest, problem, name) if fenced else problem.truncate(rest))
 
 
 def _language(tag: str) -> str:
@@ -220,30 +228,51 @@ def _language(tag: str) -> str:
         return ""
 
 
-def _definition(code: str, name: str) -> int | None:
+def _definition(code: str, name: str, language: str) -> int | None:
     """Where the line begins that defines `name`; None: no line does, as far as can be told."""
     if not name:
         return None
-    for use in islice(re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", code), _MOST_USES):
-        start = code.rfind("\n", 0, use.start()) + 1
-        before, after = code[max(start, use.start() - 200) : use.start()], code[use.end() : use.end() + 600]
-        if (
-            _KEYWORD.search(before)
-            or (not before.strip() and _BOUND.match(after))
-            or (before.strip() and _TYPE.fullmatch(before) and _BODY.match(after))
-        ):
-            return start
-    return None
+    uses = islice(re.finditer(rf"(?<!\w){re.escape(name)}(?!\w)", code), _MOST_USES)
+    return next((_line_of(use) for use in uses if _is_defined(use, language)), None)
 
 
-def _last_defined(prompt: str) -> str:
+def _defined(line: str, language: str) -> str:
+    """The first name that a line of code defines; empty: none is recognised."""
+    uses = re.finditer(r"[A-Za-z_]\w*", _opened(line[:1000]))
+    return next((use[0] for use in uses if _is_defined(use, language)), "")
+
+
+def _opened(line: str) -> str:
+    """A line whose body may be opened by the next, or by the answer, with its body opened."""
+    return f"{line} {{"
+
+
+def _is_defined(use: re.Match[str], language: str) -> bool:
+    """Whether the name that `use` matched is defined there."""
+    code = use.string
+    before = code[max(_line_of(use), use.start() - 200) : use.start()]
+    after = code[use.end() : use.end() + 600]
+    if not before.strip():
+        return _BOUND.match(after) is not None
+    return (
+        _KEYWORD.search(before) is not None
+        or (language == "ocaml" and before.strip() == "and")
+        or (language in _TYPED and _TYPE.fullmatch(before) is not None and _BODY.match(after) is not None)
+    )
+
+
+def _line_of(use: re.Match[str]) -> int:
+    return use.string.rfind("\n", 0, use.start()) + 1
+
+
+def _lines_of_code(program: str) -> list[str]:
+    return [line for line in program.splitlines() if not _COMMENT.match(line)]
+
+
+def _last_defined(prompt: str, language: str) -> str:
     """The name that the prompt's last definition gives; empty: none is recognised."""
-    for line in reversed(_BLOCK_COMMENT.sub("", prompt).splitlines()):
-        if not _COMMENT.match(line):
-            for name in re.findall(r"[A-Za-z_]\w*", line):
-                if _definition(line, name) is not None:
-                    return str(name)
-    return ""
+    lines = reversed(_lines_of_code(_BLOCK_COMMENT.sub("", prompt)))
+    return next((name for line in lines if (name := _defined(line, language))), "")
 
 
 def _in_a_body(code: str, start: int, fenced: bool) -> bool:
@@ -263,20 +292,20 @@ def _after_blanks(prompt: str, rest: str) -> str:
     return rest
 
 
-def _after_signature(program: str, prompt: str, name: str) -> str | None:
+def _after_signature(program: str, problem: Problem, name: str) -> str | None:
     """What follows the prompt's signature in `program`, as deep as in the prompt.
 
-    None: it is not there, or something stands before it that the prompt doesn't have.
+    None: it is not there, it is not the prompt's last line of code (it has several, or the body begins in the
+    prompt), or something stands before it that the prompt doesn't have.
     """
-    prompt_lines = prompt.splitlines()
-    head = [line for line in prompt_lines if not _COMMENT.match(line) and _definition(line, name) is not None]
-    if not head:
+    signature = "".join(_lines_of_code(_BLOCK_COMMENT.sub("", problem.prompt))[-1:])
+    if _definition(_opened(signature), name, problem.language) is None:
         return None
-    known = {_squeezed(line) for line in prompt_lines}
+    known = {_squeezed(line) for line in problem.prompt.splitlines()}
     lines = program.splitlines(keepends=True)
     for i, line in enumerate(lines):
-        if _squeezed(line) == _squeezed(head[-1]):
-            return _shifted("".join(lines[i + 1 :]), _depth(head[-1]) - _depth(line))
+        if _squeezed(line) == _squeezed(signature):
+            return _shifted("".join(lines[i + 1 :]), _depth(signature) - _depth(line))
         if (
             _squeezed(line) not in known
             and not _COMMENT.match(line)
@@ -286,12 +315,38 @@ def _after_signature(program: str, prompt: str, name: str) -> str | None:
     return None
 
 
+def _with_helpers(rest: str, problem: Problem, name: str) -> str:
+    """`rest` up to the first stop token after the last definition that it uses.
+
+    Not all of it: what a model adds besides, tests of its own or a `main`, may fail or wait for input.
+    """
+    stop = "|".join(map(re.escape, problem.stop_tokens))
+    cuts = [found.start() for found in re.finditer(f"(?={stop})", rest)] if stop else []
+    ends = [*cuts, len(rest)]
+    kept, used = ends[0], _words(rest[: ends[0]])
+    body = next((line for line in rest.splitlines() if line.strip()), "")
+    for begin, end in pairwise(ends):
+        outer = [line for line in _lines_of_code(rest[begin:end]) if _depth(line) < max(1, _depth(body))]
+        if any(_defined(line, problem.language) in used for line in outer if name not in _words(line)):
+            used |= _words(rest[kept:end])
+            kept = end
+    return _without_last_braces(rest, problem) if cuts and kept == len(rest) else rest[:kept]
+
+
+def _words(code: str) -> set[str]:
+    return {word for line in _lines_of_code(code) for word in re.findall(r"\w+", line)}
+
+
 def _whole(program: str, problem: Problem) -> str:
     has = {line.strip() for line in program.splitlines()}
     lacks = [
         line for line in problem.prompt.splitlines() if _PREAMBLE.fullmatch(line) and line.strip() not in has
     ]
-    program = "".join(f"{line}\n" for line in lacks) + program
+    return _without_last_braces("".join(f"{line}\n" for line in lacks) + program, problem)
+
+
+def _without_last_braces(program: str, problem: Problem) -> str:
+    """`program` without the closing braces that the tests bring."""
     for _ in range(problem.tests.count("}") - problem.tests.count("{")):
         if program.rstrip().endswith("}"):
             program = program.rstrip()[:-1]
