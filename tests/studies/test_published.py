@@ -12,7 +12,7 @@ from rewardranker.studies.study import Results, read_results
 from rewardranker.studies.summary import summarise
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "results" / "studies"
-WITHOUT_OUTCOMES = {"sensitivity", "table1"}
+WITHOUT_OUTCOMES = {"table1"}
 """Measured before outcomes were kept."""
 
 
