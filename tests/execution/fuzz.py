@@ -383,6 +383,7 @@ def host_is_watched() -> Iterator[list[str]]:
             listener.bind(address)
             listener.listen()
             listener.setblocking(False)
+        earlier = _children()  # of what else this process has done, such as reading syntax
         canary = exits.enter_context(subprocess.Popen(["sleep", "100000"]))
         exits.callback(canary.kill)
         before = _state_of_host(folder)
@@ -393,7 +394,7 @@ def host_is_watched() -> Iterator[list[str]]:
             with contextlib.suppress(BlockingIOError):
                 wrong.append(f"a connection: {listener.accept()}")
         deadline = time.monotonic() + 5
-        while (left := _children() - {canary.pid}) and time.monotonic() < deadline:
+        while (left := _children() - earlier - {canary.pid}) and time.monotonic() < deadline:
             for pid in left:
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
