@@ -246,3 +246,23 @@ def test_half_a_surrogate_pair_is_written_as_json_can(rewardranker, workshop, tm
     result = rewardranker(*words)
     assert result.code == 0, result.err
     assert [r["text"] for r in rows(out)] == [text]
+
+
+def test_a_temperature_that_is_no_number_is_not_known(rewardranker, workshop, tmp_path):
+    problem = {"id": "p", "prompt": "def f(x):\n", "tests": "assert f(1) == 2"}
+    (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n")
+    row = {"problem_id": "p", "text": "    return 1\n", "policy": 5, "temperature": "hot"}
+    (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
+    out = tmp_path / "ranked.jsonl"
+    words = (
+        "rank",
+        tmp_path / "problems.jsonl",
+        tmp_path / "s.jsonl",
+        "--ranker",
+        workshop.ranker,
+        "-o",
+        out,
+    )
+    result = rewardranker(*words, "--policy", "5")
+    assert result.code == 0, result.err
+    assert rows(out)[0]["temperature"] == "hot"

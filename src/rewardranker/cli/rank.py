@@ -106,7 +106,7 @@ def _read(
     if files and path.is_file() and _is_rows(path):
         known = load_problems(*files)
         rows = [_plain(row) for row in read_completions(path, known)]
-        drawn_as = [(row.get("policy") or "", row.get("temperature")) for row in rows]
+        drawn_as = [(str(row.get("policy") or ""), _number(row.get("temperature"))) for row in rows]
         if policy or temperature is not None:
             rows = [rows[i] for i in chosen(drawn_as, path, policy, temperature)]
         elif len(several := sorted({f"{p} at {t:g}" if t is not None else p for p, t in drawn_as})) > 1:
@@ -143,6 +143,10 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
         return v if v is None or isinstance(v, (str, int, float, list, dict)) else str(v)
 
     return {k: value(v) for k, v in row.items() if not isinstance(v, float) or isfinite(v)}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _is_rows(path: Path) -> bool:
