@@ -14,9 +14,6 @@ from typing import Any
 
 from rewardranker.errors import UserError
 
-LONG_INTEGER = "not JSON that can be read (an integer of more than 4,300 digits)"
-"""Python's one other complaint, a `ValueError` that is no `JSONDecodeError`."""
-
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -139,15 +136,21 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as e:
-            raise UserError(f"{path}:{number}: not JSON ({e.msg} at column {e.colno})") from e
-        except ValueError as e:
-            raise UserError(f"{path}:{number}: {LONG_INTEGER}") from e
-        except RecursionError as e:
-            raise UserError(f"{path}:{number}: not JSON that can be read (nested too deeply)") from e
+        except (ValueError, RecursionError) as e:
+            raise UserError(f"{path}:{number}: {json_fault(e)}") from e
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: expected a JSON object, found {type(row).__name__}")
         yield number, row
+
+
+def json_fault(error: ValueError | RecursionError) -> str:
+    """What is wrong with a text that `json.loads` refused with `error`."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"not JSON ({error.msg} at column {error.colno})"
+    # Python has two more complaints.
+    deep = isinstance(error, RecursionError)
+    why = "nested too deeply" if deep else "an integer of more than 4,300 digits"
+    return f"not JSON that can be read ({why})"
 
 
 def digest(path: Path) -> str:

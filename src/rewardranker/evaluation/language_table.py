@@ -84,11 +84,9 @@ def language_table(summary: Mapping[str, Any]) -> LanguageTable:
         summary["languages"], key=lambda x: (list(LANGUAGES).index(x) if x in LANGUAGES else 99, x)
     )
     shown = [*languages, AVERAGE] if len(languages) > 1 else languages
-    most = max(row["n"] for row in summary["rows"])
-    up_to = "up to " if summary["candidates"] < most * summary["problems"] else ""
+    most, up_to = most_candidates(summary), up_to_as_many(summary)
     named: dict[str, dict[str, Mapping[str, Any]]] = {}
-    # Of one there is no choice.
-    of_all = [row for row in summary["rows"] if most > 1 or row["selector"] in ("sample", "greedy")]
+    of_all = rows_with_a_choice(summary)
     for row in of_all:
         name = NAMES.get(row["selector"], row["selector"])
         if row["selector"] != "oracle":
@@ -105,6 +103,23 @@ def language_table(summary: Mapping[str, Any]) -> LanguageTable:
     rows = [(name, _cells([cells.get(language) for language in shown])) for name, cells in named.items()]
     tasks = f"{summary['problems']:,} problems, {summary['candidates']:,} candidates"
     return LanguageTable(tasks, [*(LANGUAGES.get(x, x) for x in shown), "±"], rows)
+
+
+def most_candidates(summary: Mapping[str, Any]) -> int:
+    """How many candidates a problem has, at most."""
+    n: int = max(row["n"] for row in summary["rows"])
+    return n
+
+
+def up_to_as_many(summary: Mapping[str, Any]) -> str:
+    """What stands before that number where not all problems have so many."""
+    return "up to " if summary["candidates"] < most_candidates(summary) * summary["problems"] else ""
+
+
+def rows_with_a_choice(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The selectors' rows; without those that would choose among one candidate."""
+    choice = most_candidates(summary) > 1
+    return [row for row in summary["rows"] if choice or row["selector"] in ("sample", "greedy")]
 
 
 def _cells(found: Sequence[Mapping[str, Any] | None]) -> list[str]:

@@ -17,7 +17,7 @@ from rewardranker.exchange.rows import ROWS, Form, SharedCandidate
 from rewardranker.exchange.source import Source, open_source
 from rewardranker.files import read_lines, whole_directory
 from rewardranker.problems.candidate import FinishReason
-from rewardranker.problems.completions import candidate_rows
+from rewardranker.problems.completions import candidate_rows, say_left_out
 from rewardranker.problems.preference import KnownPrograms, PreferenceGroup
 from rewardranker.problems.preferences import pair_rows
 from rewardranker.problems.problem import Problem
@@ -209,10 +209,7 @@ class _Export:
                     self.known[problem.id].add(row.text, row.strict_status, row.policy or table.stem)
                 if Form.CANDIDATES in self.files.wanted:
                     self.files.write(Form.CANDIDATES, split, asdict(self._shared(row, problem, table)))
-        if left_out:
-            progress.console.print(
-                f"{table}: {left_out} programs that don't continue their prompts are left out", markup=False
-            )
+        say_left_out(table, left_out)
 
     def _shared(self, row: _Row, problem: Problem, table: Path) -> SharedCandidate:
         index = -1 if row.index is None else row.index

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 
 def load_ranker(
-    source: Path | str, *, model: str | None = None, dtype: "torch.dtype | None" = None
+    source: Path | str,
+    *,
+    model: str | None = None,
+    dtype: "torch.dtype | None" = None,
+    timeout_s: float = 300.0,
+    attempts: int = 5,
 ) -> Ranker:
     """The ranker at `source`: one of this project, a scalar reward model of others, or a server's.
 
@@ -19,6 +24,8 @@ def load_ranker(
             classifier with one label; or a URL that ends in /score, /rerank or /classify.
         model: a server's name for it; see `RemoteRanker`.
         dtype: of the weights of a folder; None: as the folder has them on a GPU, float32 on a CPU.
+        timeout_s: for an answer of a server.
+        attempts: of a request to a server.
 
     Raises:
         UserError: there is no ranker.
@@ -26,7 +33,7 @@ def load_ranker(
     if str(source).startswith(("http://", "https://")):
         from rewardranker.models.remote_ranker import RemoteRanker
 
-        return RemoteRanker(str(source), model)
+        return RemoteRanker(str(source), model, timeout_s=timeout_s, attempts=attempts)
     from rewardranker.models.ranker import RewardRanker
     from rewardranker.models.sequence import SequenceRanker
 

@@ -88,11 +88,16 @@ def read_executed(path: Path, problems: Sequence[Problem]) -> list[ExecutedCandi
         found = validate(_Executed, {k: v for k, v in row.items() if v is not None}, where)
         known = {"status": found.status or found.strict_status, "policy": found.policy or path.stem}
         executed.append(ExecutedCandidate(**{**found.model_dump(), **known}))
-    if left_out:
-        progress.console.print(
-            f"{path}: {left_out} programs that don't continue their prompts are left out", markup=False
-        )
+    say_left_out(path, left_out)
     return executed
+
+
+def say_left_out(path: Path, whole_programs: int) -> None:
+    """Say on stderr how many rows of `path` can't be used as completions, if any."""
+    if whole_programs:
+        progress.console.print(
+            f"{path}: {whole_programs} programs that don't continue their prompts are left out", markup=False
+        )
 
 
 def candidate_rows(path: Path, problems: Sequence[Problem]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from rewardranker.errors import UserError
-from rewardranker.files import LONG_INTEGER, read_jsonl, read_lines, read_text
+from rewardranker.files import json_fault, read_jsonl, read_lines, read_text
 from rewardranker.problems.problem import Problem
 from rewardranker.tables import parquet_rows
 
@@ -74,12 +74,9 @@ def parse_json(text: str, name: str) -> Any:
     """
     try:
         return json.loads(text)
-    except json.JSONDecodeError as e:
-        raise UserError(f"{name}:{e.lineno}: not JSON ({e.msg} at column {e.colno})") from e
-    except ValueError as e:
-        raise UserError(f"{name}: {LONG_INTEGER}") from e
-    except RecursionError as e:
-        raise UserError(f"{name}: not JSON that can be read (nested too deeply)") from e
+    except (ValueError, RecursionError) as e:
+        where = f"{name}:{e.lineno}" if isinstance(e, json.JSONDecodeError) else name
+        raise UserError(f"{where}: {json_fault(e)}") from e
 
 
 def validate(model: type[Model], row: dict[str, Any], where: str) -> Model:

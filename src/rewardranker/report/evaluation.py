@@ -5,7 +5,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from rewardranker.evaluation.language_table import LANGUAGES, NAMES
+from rewardranker.evaluation.language_table import (
+    LANGUAGES,
+    NAMES,
+    most_candidates,
+    rows_with_a_choice,
+    up_to_as_many,
+)
 from rewardranker.evaluation.selection import AVERAGE
 from rewardranker.report.charts import Series, line_chart
 from rewardranker.report.table import Cell, Metrics
@@ -54,7 +60,9 @@ def evaluation_parts(name: str, metrics: Metrics) -> dict[str, Any]:
         "rows": _rows(metrics, languages),
         "pass_at_k": [
             (k, [_cell(metrics["pass_at_k"], language, k=k) for language in languages])
-            for k in dict.fromkeys(row["k"] for row in metrics["pass_at_k"] if 1 < row["k"] < _most(metrics))
+            for k in dict.fromkeys(
+                row["k"] for row in metrics["pass_at_k"] if 1 < row["k"] < most_candidates(metrics)
+            )
         ],
         "names": NAMES,
         "curve_charts": [curve_chart(metrics, x) for x in languages]
@@ -82,12 +90,11 @@ def _cell(rows: Sequence[Metrics], language: str, **wanted: Any) -> Cell:
 
 def _rows(found: Metrics, languages: Sequence[str]) -> list[dict[str, Any]]:
     """A selector a row, a language a column; how many candidates it chose from. Of one there is no choice."""
-    rows = [r for r in found["rows"] if _most(found) > 1 or r["selector"] in ("sample", "greedy")]
-    ns = {row["selector"]: row["n"] for row in rows}
+    ns = {row["selector"]: row["n"] for row in rows_with_a_choice(found)}
     return [
         {
             "selector": selector,
-            "n": f"{_up_to(found)}{n}" if n > 1 else "1",
+            "n": f"{up_to_as_many(found)}{n}" if n > 1 else "1",
             "cells": [_cell(found["rows"], language, selector=selector) for language in languages],
         }
         for selector, n in ns.items()
@@ -103,22 +110,12 @@ def _headline(found: Metrics, language: str) -> str:
     if n == 1:
         return f"One sample solves {sample}{where} of {found['problems']:,} problems."
     best = [s for s in cells if s not in ("oracle", "greedy")][-1]
-    n = f"{_up_to(found)}{n}"
+    n = f"{up_to_as_many(found)}{n}"
     perfect = f"a perfect pick out of {n} would solve {100 * cells['oracle']['value']:.1f}\u00a0%."
     if best == "sample":
         return f"One sample solves {sample}{where} of {found['problems']:,} problems; {perfect}"
     picked = f"Best of {n} by “{NAMES.get(best, best)}”: {100 * cells[best]['value']:.1f}\u00a0%"
     return f"{picked}{where} of {found['problems']:,} problems solved. One sample solves {sample}; {perfect}"
-
-
-def _most(found: Metrics) -> int:
-    n: int = max(row["n"] for row in found["rows"])
-    return n
-
-
-def _up_to(found: Metrics) -> str:
-    """What stands before the number of candidates where not all problems have so many."""
-    return "up to " if found["candidates"] < _most(found) * found["problems"] else ""
 
 
 def curve_chart(found: Metrics, language: str, title: str = "") -> Markup:

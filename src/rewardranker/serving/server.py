@@ -14,7 +14,6 @@ from rewardranker.errors import UserError
 from rewardranker.models.generator import Generator
 from rewardranker.models.load import load_ranker
 from rewardranker.models.remote_ranker import RemoteRanker
-from rewardranker.models.scores import Ranker
 from rewardranker.models.upstream import Upstream
 from rewardranker.serving.app import create_app
 from rewardranker.serving.best_of import BestOf
@@ -88,7 +87,8 @@ def serve(
     metrics = Metrics()
     listening = _listen(host, port)
     sampler = Generator.from_pretrained(generator) if generator else None
-    judge = _ranker(ranker, upstream_timeout_s)
+    # Of a server little is waited for, because all other requests wait meanwhile.
+    judge = load_ranker(ranker, timeout_s=upstream_timeout_s, attempts=_ATTEMPTS)
     engine = Engine(judge, sampler, metrics.scored)
     tests = VisibleTests(workers=workers)
     try:
@@ -116,13 +116,6 @@ def serve(
         engine.close()
         tests.close()
         listening.close()
-
-
-def _ranker(source: str, timeout_s: float) -> Ranker:
-    """As `load_ranker`; of a server little is waited for, because all other requests wait meanwhile."""
-    if source.startswith(("http://", "https://")):
-        return RemoteRanker(source, timeout_s=timeout_s, attempts=_ATTEMPTS)
-    return load_ranker(source)
 
 
 def _names(listening: socket.socket, host: str) -> Collection[str]:

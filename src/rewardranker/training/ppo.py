@@ -160,10 +160,10 @@ def train_ppo(
         one row for each number of rounds done, 0 to `iterations` (fewer when it was stopped, which the last
         row's `stopped` tells: KL above `max_kl`, or a score that rises while the pass rate falls). Of the
         round's rollouts: round; score (mean raw score of those that fit the ranker's context, None without
-        any), reward (mean normalised score, `missing_eos` for
-        those that did not end), kl (mean over completions, summed over tokens, nats), entropy (estimate,
-        mean over tokens, nats), length (mean tokens), ended (share that ended in time), tokens (computed),
-        pass (None where not measured). Of the update that followed: clip_fraction, approx_kl (mean over
+        any), reward (mean normalised score, `missing_eos` for those that did not end), kl (mean over
+        completions, summed over tokens, nats), entropy (estimate, mean over tokens, nats), length (mean
+        tokens), ended (share that ended in time), tokens (computed), pass (None where not measured). Of the
+        update that followed: clip_fraction, approx_kl (mean over
         tokens, between old and new policy), value_loss; None where there was no update, or no critic.
 
     Raises:

@@ -52,7 +52,7 @@ def train_sft(
             "SFT has no example: no problem has a reference program (or, for RFT, a passing candidate)"
         )
     rows = _encode(generator, examples)
-    held_out = _encode(generator, fitting(generator, validation, "validation"))
+    held_out = [row for _, row in _fitting(generator, validation, "validation")]
     model = generator.model
     with prepared(model, compute, seed):
         return train_epochs(
@@ -73,9 +73,15 @@ def train_sft(
 
 def fitting(generator: Generator, examples: Sequence[tuple[str, str]], name: str) -> list[tuple[str, str]]:
     """The (prompt, completion) that fit the model's context; how many don't is said on the terminal."""
+    return [example for example, _ in _fitting(generator, examples, name)]
+
+
+def _fitting(
+    generator: Generator, examples: Sequence[tuple[str, str]], name: str
+) -> list[tuple[tuple[str, str], tuple[Tokens, Tokens]]]:
     context = context_length(generator.model)
     rows = zip(examples, _tokens(generator, examples), strict=True)
-    kept = [example for example, (prompt, completion) in rows if len(prompt) + len(completion) <= context]
+    kept = [(example, row) for example, row in rows if _length(row) <= context]
     if len(kept) < len(examples):
         progress.console.print(
             f"  {len(examples) - len(kept)} of {len(examples)} {name} examples exceed the model's context of "
@@ -93,11 +99,11 @@ def _tokens(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[t
 def _encode(generator: Generator, examples: Sequence[tuple[str, str]]) -> list[tuple[Tokens, Tokens]]:
     rows = _tokens(generator, examples)
     context = context_length(generator.model)
-    for number, (p, c) in enumerate(rows, 1):
-        if len(p) + len(c) > context:
+    for number, row in enumerate(rows, 1):
+        if _length(row) > context:
             start = examples[number - 1][0].strip()[:60]
             raise UserError(
-                f"SFT example {number} ({start!r}...) has {len(p) + len(c)} tokens, the model's "
+                f"SFT example {number} ({start!r}...) has {_length(row)} tokens, the model's "
                 f"context {context}; leave it out or use a model with a longer context"
             )
     return rows

@@ -9,7 +9,7 @@ from typing import Any
 
 from rewardranker.execution.program import Program
 from rewardranker.execution.verdict import Verdict
-from rewardranker.files import LONG_INTEGER, write_text
+from rewardranker.files import json_fault, write_text
 
 STANDARD_STREAM = Path("-")
 
@@ -92,10 +92,6 @@ def parse_lines(text: str, name: str) -> list[Line]:
 def _parse(line: str) -> dict[str, Any] | str:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as e:
-        return f"not JSON ({e.msg} at column {e.colno})"
-    except ValueError:
-        return LONG_INTEGER
-    except RecursionError:
-        return "not JSON that can be read (nested too deeply)"
+    except (ValueError, RecursionError) as e:
+        return json_fault(e)
     return row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
