@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from hypothesis import settings
 
+from forks import Forks
 from rewardranker.cli import main
 from rewardranker.errors import UserError
 from rewardranker.execution.pool import Pool
@@ -54,6 +55,14 @@ def run_main(*words: object) -> Result:
 @pytest.fixture(scope="session")
 def rewardranker() -> Callable[..., Result]:
     return run_main
+
+
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Commands in processes of their own that start at once."""
+    made = Forks(tmp_path_factory.mktemp("forks"))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from real import PUBLISHED, write_checkpoint
 from tiny import TEXTS, make_model
 from transformers import AutoModelForCausalLM
 
+from forks import Forks
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
@@ -32,39 +33,41 @@ def test_the_examples_of_a_page_work_as_written(
     run_examples(page)
 
 
-def test_the_page_on_sharing_data_works_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_on_sharing_data_works_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks
+) -> None:
     page = "how-to/share-data.md"
     write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
-    run_commands(page)
+    run_commands(page, forks.bin)
     run_examples(page)
 
 
 @pytest.mark.parametrize("page", ["how-to/execute.md", "how-to/remote-sandbox.md", "how-to/evaluate.md"])
 def test_the_commands_of_a_page_do_what_its_examples_show(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
     write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
-    run_commands(page)
+    run_commands(page, forks.bin)
     run_examples(page)
 
 
 def test_the_page_on_real_models_works_with_a_stand_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
     page = "how-to/real-models.md"
     write_files(page, tmp_path)
     folder = tmp_path / "models" / "Qwen2.5-Coder-0.5B-Instruct"
     write_checkpoint(folder, "qwen2.5-coder", ["def add(a, b):\n    return a + b\n"] * 2, instruct=True)
     monkeypatch.chdir(tmp_path)
-    run_commands(page)
+    run_commands(page, forks.bin)
     run_examples(page)
 
 
 @pytest.mark.slow
 def test_the_page_on_ranking_works_with_stand_ins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
     page = "how-to/rank.md"
     write_files(page, tmp_path)
@@ -73,18 +76,18 @@ def test_the_page_on_ranking_works_with_stand_ins(
     generator.save(tmp_path / "my-model")
     RewardRanker.from_generator(generator, "likelihood", seed=1).save(tmp_path / "my-ranker")
     monkeypatch.chdir(tmp_path)
-    run_commands(page)
+    run_commands(page, forks.bin)
     run_examples(page)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["how-to/train.md", "how-to/read-report.md"])
 def test_a_page_with_a_whole_run_works_as_written(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
     write_files(page, tmp_path)
     monkeypatch.chdir(tmp_path)
-    run_commands(page)
+    run_commands(page, forks.bin)
     run_examples(page)
 
 
@@ -113,8 +116,9 @@ def test_the_memory_of_real_models_is_that_of_their_configs() -> None:
         assert f"| {name} | {n:,} | {read:.1f} | {trained:.0f} | {ppo:.0f} |" in text
 
 
-def run_commands(page: str) -> None:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def run_commands(page: str, *programs: Path) -> None:
+    """What a shell makes of the page's commands, with these folders and the interpreter's before its PATH."""
+    path = os.pathsep.join(map(str, [*programs, Path(sys.executable).parent, os.environ["PATH"]]))
     for script in COMMANDS.findall((DOCS / page).read_text("utf-8")):
         done = subprocess.run(
             ["bash", "-ec", script],

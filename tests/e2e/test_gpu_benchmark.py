@@ -34,13 +34,12 @@ def test_every_kind_of_part_runs() -> None:
 
 @pytest.mark.slow
 def test_the_page_has_every_part(tmp_path: Path) -> None:
-    parts = ("scoring-0.5b", "lora-6.7b")
-    done = run("--small", "--only", *parts, "-o", str(tmp_path))
+    done = run("--small", "--only", "scoring-0.5b", "-o", str(tmp_path))
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "gpu.json").read_text())
-    assert set(report["parts"]) == set(parts)
+    assert set(report["parts"]) == {"scoring-0.5b"}
     page = (tmp_path / "gpu.md").read_text()
-    assert all(part in page for part in parts)
+    assert "scoring-0.5b" in page
     assert "the figures mean nothing" in page
 
 

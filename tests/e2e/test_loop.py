@@ -122,7 +122,7 @@ def test_kills_all_over_the_run_change_nothing(tmp_path: Path) -> None:
     """The benchmark, on a run that is smaller still."""
     small = ["iterations=1", "problems.micro.pool=40", "problems.micro.test=10", "sft.epochs=6"]
     words = [word for setting in small for word in ("--set", setting)]
-    script = [sys.executable, str(ROOT / "benchmarks" / "kill_and_resume.py"), "--kills", "4"]
+    script = [sys.executable, str(ROOT / "benchmarks" / "kill_and_resume.py"), "--kills", "2"]
     done = subprocess.run(
         [*script, "--dir", str(tmp_path / "runs"), "-o", str(tmp_path / "out.json"), *words],
         capture_output=True,
@@ -132,4 +132,4 @@ def test_kills_all_over_the_run_change_nothing(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads((tmp_path / "out.json").read_text())
     assert verdict["surviving_processes"] == []
-    assert sum(kill["killed"] for kill in verdict["kills"]) >= 2
+    assert sum(kill["killed"] for kill in verdict["kills"]) >= 1

@@ -1,34 +1,30 @@
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from tiny import TEXTS, make_model
 from transformers import PreTrainedTokenizerFast
 
+from forks import Command, Forks
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
 
-# It ends with the tests, even if they are killed (PR_SET_PDEATHSIG).
-MAIN = "import ctypes; ctypes.CDLL(None).prctl(1, 15); from rewardranker.cli import main; main()"
 OPTIONS = ("--port", "0", "--workers", "2")
 
 
 class Server:
     """`rewardranker serve` in a process of its own."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: Command, said: TextIO) -> None:
         self.process = process
         self.lines: list[str] = []
-        assert process.stderr is not None
-        for line in process.stderr:
+        for line in said:
             self.lines.append(line)
             if line.startswith("serving on "):
                 break
@@ -36,7 +32,7 @@ class Server:
             raise RuntimeError(f"no server: {''.join(self.lines)}")
         self.url = line.split()[2].rstrip(":")
         self.v1 = f"{self.url}/v1"
-        self._reader = threading.Thread(target=lambda: self.lines.extend(process.stderr or ()))
+        self._reader = threading.Thread(target=lambda: self.lines.extend(said))
         self._reader.start()
 
     def stop(self, how: int = signal.SIGTERM) -> int:
@@ -52,30 +48,20 @@ class Server:
 Start = Callable[..., Any]
 
 
-@contextmanager
-def started(*arguments: str | Path, **environment: str) -> Iterator[Server]:
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            MAIN,
-            "serve",
-            *OPTIONS,
-            *map(str, arguments),
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
-    server = Server(process)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
 @pytest.fixture(scope="session")
-def start() -> Start:
+def start(forks: Forks) -> Start:
+    @contextmanager
+    def started(*arguments: str | Path, **environment: str) -> Iterator[Server]:
+        reader, writer = os.pipe()
+        process = forks.start("serve", *OPTIONS, *map(str, arguments), stderr=writer, **environment)
+        os.close(writer)
+        with os.fdopen(reader) as said:
+            server = Server(process, said)
+            try:
+                yield server
+            finally:
+                server.stop()
+
     return started
 
 

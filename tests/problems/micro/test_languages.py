@@ -216,9 +216,9 @@ def test_every_node_is_as_in_python(judge):
     conditions = list(predicates())
     steps: list[Step] = [Filter(p) for p in conditions]
     for i, (name, (values, _)) in enumerate(EXPRESSIONS.items()):
-        for k in ends(values):
-            steps += [Map(Expression(name, k)), Map(Expression(name, k), conditions[i])]
-    steps += [Rearrange(name, k) for name, (values, _) in REARRANGEMENTS.items() for k in values or [0]]
+        first, last = ends(values)[0], ends(values)[-1]
+        steps += [Map(Expression(name, first)), Map(Expression(name, last), conditions[i])]
+    steps += [Rearrange(name, k) for name, (values, _) in REARRANGEMENTS.items() for k in ends(values)]
     each = [Task((step,), Reduce("list")) for step in steps]
     each += [Task((), Reduce(name, Predicate("odd") if "where" in name else None)) for name in REDUCERS]
     rng = Random(4)
