@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from real import write_checkpoint
-from transformers import Lfm2Config, T5Config
+from transformers import CodeGenConfig, Lfm2Config, T5Config
 
 from rewardranker import estimate as module
 from rewardranker.errors import UserError
@@ -137,11 +137,12 @@ def test_files_and_a_checkpoint_of_ones_own(tmp_path: Path) -> None:
             Lfm2Config(layer_types=["conv"], num_hidden_layers=1).to_json_string(),
             "model: a lfm2 model has conv",
         ),
+        (CodeGenConfig(n_layer=1).to_json_string(), "reward.head is 'scalar', but .* 'codegen'"),
         ('{"model_type": "llama", "hidden_size": 33}', "model: cannot be read as a model"),
     ):
         config.write_text(text)
         with pytest.raises(UserError, match=message):
-            estimate(load_recipe(str(recipe)))
+            estimate(load_recipe(str(recipe), ("reward.head=scalar",)))
 
 
 def test_it_leaves_the_number_of_threads_as_it_was() -> None:

@@ -30,6 +30,7 @@ from rewardranker.models.checkpoints import check_layers, default_device, load_t
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.lora import weights_dtype
 from rewardranker.models.prefix import logits_at_once
+from rewardranker.models.ranker import check_head
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.models.tokens import encode_completions, encode_prompts, set_prompt_form
 from rewardranker.problems.loaders import load_problems
@@ -200,6 +201,7 @@ def _sizes(recipe: Recipe) -> _Sizes:
         except (OSError, ValueError, StrictDataclassError) as e:
             raise UserError(f"{source.checkpoint}: cannot be read as a model: {e}") from e
         check_layers(Path(source.checkpoint), config)
+        check_head(config, recipe.reward.head)
         try:
             with torch.device("meta"):
                 model = AutoModelForCausalLM.from_config(config)

@@ -105,12 +105,12 @@ class Forks:
 
 
 def serve(path: str) -> None:
+    ctypes.CDLL(None).prctl(*LIVES_WITH_ITS_PARENT)
     from transformers import GPTNeoXForCausalLM, LlamaForCausalLM  # noqa: F401
 
     import rewardranker.loop
     import rewardranker.serving.server  # noqa: F401
 
-    ctypes.CDLL(None).prctl(*LIVES_WITH_ITS_PARENT)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path + ".new")
         listener.listen()

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -45,6 +47,19 @@ _GPU_TOKENS_AT_ONCE = 1 << 16
 """On a GPU, as far as its memory reaches."""
 _MEMORY = 0.5
 """Of a GPU's free memory, for what is scored together."""
+
+
+def check_head(config: PreTrainedConfig, head: Head) -> None:
+    """Refuse a head that no ranker of a generator's architecture can have.
+
+    Raises:
+        UserError: the head is linear, and transformers has no sequence classifier of this architecture.
+    """
+    if head != "likelihood" and type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+        raise UserError(
+            f"reward.head is {head!r}, but transformers has no sequence classifier of the type "
+            f"{config.model_type!r}; set reward.head to 'likelihood', or give another model"
+        )
 
 
 class RewardRanker:
@@ -96,15 +111,10 @@ class RewardRanker:
             check_logits(generator.model)
             return cls(copy.deepcopy(generator.model), generator.tokenizer, head)
         config = copy.deepcopy(generator.model.config)
+        check_head(config, head)
         config.num_labels = 1
         with seeded(seed), generator.model.device:  # where drawing billions of weights takes no time
-            try:
-                model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
-            except ValueError as e:
-                raise UserError(
-                    f"reward.head is {head!r}, but transformers has no sequence classifier of the type "
-                    f"{config.model_type!r}; set reward.head to 'likelihood', or give another model"
-                ) from e
+            model = AutoModelForSequenceClassification.from_config(config, dtype=dtype)
             torch.nn.init.normal_(model.score.weight, std=(model.score.in_features + 1) ** -0.5)
         model.base_model.load_state_dict(generator.model.base_model.state_dict())
         return cls(model.to(generator.model.device), generator.tokenizer, head)

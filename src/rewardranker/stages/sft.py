@@ -8,6 +8,7 @@ from rewardranker.files import digests, write_json
 from rewardranker.models.decoder import build_decoder
 from rewardranker.models.generator import Generator
 from rewardranker.models.lora import weights_dtype
+from rewardranker.models.ranker import check_head
 from rewardranker.models.tokenizer import train_tokenizer
 from rewardranker.problems.problem import Problem
 from rewardranker.recipe import SFT, Compute, Recipe
@@ -23,6 +24,7 @@ def sft_stage(run: Run, recipe: Recipe, problems: Stage) -> Stage:
     def work(folder: Path, cost: Cost, checkpoint: Checkpoint) -> None:
         known = all_problems(problems)
         generator = _new_generator(recipe, [p for p in known if p.split == "reference"], seed)
+        check_head(generator.model.config, recipe.reward.head)  # before hours of training, not after
         examples = references(known, "reference")
         fine_tune(generator, examples, recipe.sft, recipe.compute, seed, known, folder, cost, checkpoint)
 
