@@ -132,7 +132,7 @@ def _serve(connection: Connection, client: Client, folder: Path, without_namespa
                     raise AssertionError("namespaces are allowed")
                 except UserError as e:
                     message = str(e)
-            pool = stack.enter_context(Pool(memory_mb=256, workers=1, isolation="landlock"))
+            pool = stack.enter_context(Pool(timeout_s=10.0, memory_mb=256, workers=1, isolation="landlock"))
             connection.send(host)
             while (request := connection.recv())[0] != "close":
                 if request[0] == "run":
