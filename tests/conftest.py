@@ -1,14 +1,17 @@
+import fcntl
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
+from pathlib import Path
 
 import pytest
+from forked import Forks
 from hypothesis import settings
 
-from forks import Forks
 from rewardranker.cli import main
 from rewardranker.errors import UserError
 from rewardranker.execution.pool import Pool
@@ -55,6 +58,25 @@ def run_main(*words: object) -> Result:
 @pytest.fixture(scope="session")
 def rewardranker() -> Callable[..., Result]:
     return run_main
+
+
+@pytest.fixture(scope="session")
+def tiny_run(isolation: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """`rewardranker run tiny` from start to end: its directory, not to be changed, and what it printed.
+
+    Whichever worker needs it first makes it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    directory, printed = shared / "tiny", shared / "tiny.stdout"
+    with (shared / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not printed.exists():
+            words = [Path(sys.executable).parent / "rewardranker", "run", "tiny", "--dir", directory]
+            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout)
+    return directory, printed.read_text()
 
 
 @pytest.fixture(scope="session")

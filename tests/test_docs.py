@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forks
 from real import PUBLISHED, write_checkpoint
 from tiny import TEXTS, make_model
 from transformers import AutoModelForCausalLM
 
-from forks import Forks
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer
@@ -81,11 +81,23 @@ def test_the_page_on_ranking_works_with_stand_ins(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["how-to/train.md", "how-to/read-report.md"])
-def test_a_page_with_a_whole_run_works_as_written(
-    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
+def test_the_page_on_training_works_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
+    page = "how-to/train.md"
     write_files(page, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run_commands(page, forks.bin)
+    run_examples(page)
+
+
+@pytest.mark.slow
+def test_the_page_on_the_report_works_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, tiny_run: tuple[Path, str]
+) -> None:
+    """With a run that is done: its command goes on from there."""
+    page = "how-to/read-report.md"
+    shutil.copytree(tiny_run[0], tmp_path / "runs" / "tiny")
     monkeypatch.chdir(tmp_path)
     run_commands(page, forks.bin)
     run_examples(page)

@@ -1,26 +1,21 @@
 """Long commands that were killed by SIGKILL or interrupted, and given again."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from forked import Forks
 
 from rewardranker.models.generator import Generator
 from rewardranker.run import Checkpoint
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
-EAGER = (
-    "from rewardranker.run import Checkpoint; Checkpoint.is_due = lambda self: True; "
-    "from rewardranker.cli import main; main()"
-)
+EAGER = "from rewardranker.run import Checkpoint; Checkpoint.is_due = lambda self: True"
 """Writes a checkpoint whenever it can, for these trainings are too short for one every five seconds."""
 LONG = {"sft.epochs": 150, "reward.epochs": 100, "ppo.iterations": 25, "ppo.check_every": 5}
 
@@ -34,22 +29,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def kill(words: list[str], folder: Path) -> Path:
-    """Start the command and kill it when it has written a few checkpoints; the last of these."""
-    command = [sys.executable, "-c", EAGER, *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
+def kill(forks: Forks, words: list[str], folder: Path) -> None:
+    """Start the command in this folder and kill it when it has written a few checkpoints."""
+    folder.mkdir()
+    said = folder.with_suffix(".stderr")
+    with said.open("w") as stderr:
+        process = forks.start(*words, "-o", str(folder / "out"), stderr=stderr.fileno(), first=EAGER)
     seen: set[int] = set()
     while len(seen) < 4:
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, said.read_text()
         for path in folder.glob(".out.*.checkpoint"):
             seen.add(path.stat().st_mtime_ns)
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
     assert not (folder / "out").exists()
-    (checkpoint,) = folder.glob(".out.*.checkpoint")
-    return checkpoint
+    assert len([*folder.glob(".out.*.checkpoint")]) == 1
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -67,17 +62,16 @@ def words(request, workshop, small) -> list[str]:
         "train-ppo": [str(workshop.folder / "problems.jsonl"), *models, "--ranker", str(workshop.ranker)],
     }[request.param]
     settings = [word for key, value in LONG.items() for word in ("--set", f"{key}={value}")]
-    return [request.param, *arguments, *small, *settings, "-o", "out"]
+    return [request.param, *arguments, *small, *settings]
 
 
 @pytest.mark.parametrize("words", ["train-sft", "train-reward", "train-ppo"], indirect=True)
 def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
-    words: list[str], rewardranker, tmp_path: Path
+    words: list[str], rewardranker, forks: Forks, tmp_path: Path
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    killed.mkdir()
     assert "goes on" not in rewardranker(*words, "-o", whole / "out").err
-    kill(words, killed)
+    kill(forks, words, killed)
     assert "goes on where it was stopped" in rewardranker(*words, "-o", killed / "out").err
     assert contents(killed / "out") == contents(whole / "out")
     assert [p.name for p in killed.iterdir()] == ["out"]  # no checkpoint is left
@@ -85,11 +79,10 @@ def test_a_killed_command_goes_on_and_ends_as_if_it_had_not_been(
 
 @pytest.mark.parametrize("words", ["train-sft"], indirect=True)
 def test_a_checkpoint_is_for_the_same_settings_and_inputs_only(
-    words, workshop, rewardranker, tmp_path
+    words, workshop, rewardranker, forks, tmp_path
 ) -> None:
     killed = tmp_path / "killed"
-    killed.mkdir()
-    kill(words, killed)
+    kill(forks, words, killed)
     lines = (workshop.folder / "problems.jsonl").read_text().splitlines(keepends=True)
     fewer = tmp_path / "fewer.jsonl"
     fewer.write_text("".join(lines[1:]))
@@ -125,7 +118,11 @@ def test_what_was_sampled_is_not_sampled_again(
     monkeypatch.setattr(Generator, "sample", sample)
     monkeypatch.setattr(Checkpoint, "is_due", lambda _: True)
     models = ["--generator", workshop.sft]
-    few = ["-n", 3, "--batch-size", 3] if command == "sample" else [*small, "--set", "sampling.batch_size=3"]
+    few = (
+        ["-n", 3, "--batch-size", 3, "--max-new-tokens", 32]
+        if command == "sample"
+        else [*small, "--set", "sampling.batch_size=3"]
+    )
     words = [command, workshop.folder / "problems.jsonl", *models, *few, "-o"]
     interrupted = False
     assert rewardranker(*words, tmp_path / "whole" / "out").code == 0

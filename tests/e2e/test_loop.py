@@ -18,7 +18,6 @@ from rewardranker.tables import read_table
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("isolation")]
 
 ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 STAGES = [
     *("problems", "0-sft", "0-sample", "1-reward", "1-rft", "1-sample", "1-mine", "2-reward", "2-rft"),
     *("0-sft-longer", "test-sft", "test-sft-longer", "test-aligned-1", "test-aligned-2", "evaluate"),
@@ -31,18 +30,8 @@ def metrics(directory: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def whole(isolation: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A run from start to end: its directory, and what it printed."""
-    directory = tmp_path_factory.mktemp("runs") / "whole"
-    words = [BIN / "rewardranker", "run", "tiny", "--dir", directory]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return directory, done.stdout
-
-
-def test_a_run_leaves_metrics_cost_report_and_every_stage(whole: tuple[Path, str]) -> None:
-    directory, printed = whole
+def test_a_run_leaves_metrics_cost_report_and_every_stage(tiny_run: tuple[Path, str]) -> None:
+    directory, printed = tiny_run
     assert {p.name for p in directory.iterdir()} == {
         *STAGES,
         *(".lock", "recipe.toml", "environment.json", "metrics.json", "cost.json", "report"),
@@ -54,8 +43,8 @@ def test_a_run_leaves_metrics_cost_report_and_every_stage(whole: tuple[Path, str
     assert "30 test problems" in printed and str(directory / "report") in printed.replace("\n", "")
 
 
-def test_every_policy_has_a_row_for_every_selector(whole: tuple[Path, str]) -> None:
-    found = metrics(whole[0])
+def test_every_policy_has_a_row_for_every_selector(tiny_run: tuple[Path, str]) -> None:
+    found = metrics(tiny_run[0])
     rows = Counter(
         (r["system"], r["iteration"], r["selector"], r["temperature"], r["ranker"]) for r in found["rows"]
     )
@@ -79,8 +68,8 @@ def test_every_policy_has_a_row_for_every_selector(whole: tuple[Path, str]) -> N
     assert found["ppo"] == []
 
 
-def test_tiny_has_right_and_wrong_candidates_to_learn_from(whole: tuple[Path, str]) -> None:
-    directory, _ = whole
+def test_tiny_has_right_and_wrong_candidates_to_learn_from(tiny_run: tuple[Path, str]) -> None:
+    directory, _ = tiny_run
     for stage in ("0-sample", "1-sample"):
         candidates = read_table(directory / stage / "candidates.parquet", ExecutedCandidate)
         assert len(candidates) == 500
@@ -89,20 +78,20 @@ def test_tiny_has_right_and_wrong_candidates_to_learn_from(whole: tuple[Path, st
 
 
 def test_a_run_that_is_done_is_not_run_again(
-    whole: tuple[Path, str], rewardranker: Callable[..., Any], tmp_path: Path
+    tiny_run: tuple[Path, str], rewardranker: Callable[..., Any], tmp_path: Path
 ) -> None:
     directory = tmp_path / "again"
-    shutil.copytree(whole[0], directory)
+    shutil.copytree(tiny_run[0], directory)
     again = rewardranker("run", "tiny", "--dir", directory)
     assert again.err.count("already done") == len(STAGES)
-    assert metrics(directory) == metrics(whole[0])
+    assert metrics(directory) == metrics(tiny_run[0])
 
 
 def test_ppo_shares_what_comes_before_it_and_can_be_left_again(
-    whole: tuple[Path, str], rewardranker: Callable[..., Any], tmp_path: Path
+    tiny_run: tuple[Path, str], rewardranker: Callable[..., Any], tmp_path: Path
 ) -> None:
     directory = tmp_path / "ppo"
-    shutil.copytree(whole[0], directory)
+    shutil.copytree(tiny_run[0], directory)
     words = ["run", "tiny", "--dir", directory]
     done = rewardranker(*words, "--set", "align=rft+ppo", "--set", "ppo.iterations=2")
     for stage in STAGES[:5]:
@@ -115,7 +104,7 @@ def test_ppo_shares_what_comes_before_it_and_can_be_left_again(
     assert {row["align"] for row in found["rows"] if row["system"] == "aligned"} == {"rft+ppo"}
     back = rewardranker(*words)
     assert back.err.count("already done") == len(STAGES)
-    assert metrics(directory) == metrics(whole[0])
+    assert metrics(directory) == metrics(tiny_run[0])
 
 
 def test_kills_all_over_the_run_change_nothing(tmp_path: Path) -> None:

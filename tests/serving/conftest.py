@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
+from forked import Command, Forks
 from tiny import TEXTS, make_model
 from transformers import PreTrainedTokenizerFast
 
-from forks import Command, Forks
 from rewardranker.models.generator import Generator
 from rewardranker.models.ranker import RewardRanker
 from rewardranker.models.tokenizer import train_tokenizer

@@ -5,9 +5,9 @@ times. `Forks` starts one process that imports them, and forks it for each comma
 command does what it does for a user. Its hash seed is that of the other commands, so whoever asks whether
 two processes do the same should start real ones.
 
-    forks.py serve SOCKET          that process
-    forks.py run SOCKET WORD...    `rewardranker WORD...` in a fork of it, with the environment, folder, and
-                                   descriptors 0 to 2 of the caller
+    forked.py serve SOCKET          that process
+    forked.py run SOCKET WORD...    `rewardranker WORD...` in a fork of it, with the environment, folder, and
+                                    descriptors 0 to 2 of the caller
 """
 
 import array
@@ -29,7 +29,9 @@ LIVES_WITH_ITS_PARENT = (1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 class Command:
     """One that runs in a fork; as `subprocess.Popen` as far as that goes."""
 
-    def __init__(self, path: str, words: list[str], descriptors: list[int], env: dict[str, str]) -> None:
+    def __init__(
+        self, path: str, words: list[str], descriptors: list[int], env: dict[str, str], first: str = ""
+    ) -> None:
         self.returncode: int | None = None
         self._connection = socket.socket(socket.AF_UNIX)
         for _ in range(1200):  # what is forked may still import
@@ -37,7 +39,7 @@ class Command:
                 break
             time.sleep(0.1)
         self._connection.connect(path)
-        asked = json.dumps({"words": words, "env": env, "folder": str(Path.cwd())}).encode()
+        asked = json.dumps({"words": words, "env": env, "first": first, "folder": str(Path.cwd())}).encode()
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
         self._connection.sendmsg([len(asked).to_bytes(8, "big")], ancillary)
         self._connection.sendall(asked)
@@ -89,13 +91,19 @@ class Forks:
         script.write_text(f'#!/bin/sh\nexec {sys.executable} -SE {__file__} run {self._socket} "$@"\n')
         script.chmod(0o755)
 
-    def start(self, *words: str, stderr: int, **environment: str) -> Command:
-        """`rewardranker WORDS`, its standard error in the descriptor `stderr`, its output nowhere."""
+    def start(self, *words: str, stderr: int, first: str = "", **environment: str) -> Command:
+        """`rewardranker WORDS`, its standard error in the descriptor `stderr`, its output nowhere.
+
+        Args:
+            words: its arguments.
+            stderr: the descriptor.
+            first: Python that it executes before.
+            environment: what differs from the caller's.
+        """
         null = os.open(os.devnull, os.O_RDWR)
+        env = {**os.environ, **environment}
         try:
-            return Command(
-                str(self._socket), list(words), [null, null, stderr], {**os.environ, **environment}
-            )
+            return Command(str(self._socket), list(words), [null, null, stderr], env, first)
         finally:
             os.close(null)
 
@@ -159,6 +167,7 @@ def _become(asked: dict, descriptors: list[int]) -> None:
     os.chdir(asked["folder"])
     sys.path[1:1] = asked["env"].get("PYTHONPATH", "").split(os.pathsep)
     sys.argv = ["rewardranker", *asked["words"]]
+    exec(asked["first"], {})
     code: object = 1
     try:
         main()
