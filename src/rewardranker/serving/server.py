@@ -128,8 +128,14 @@ def _names(listening: socket.socket, host: str) -> Collection[str]:
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listening = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        )
     except OSError as e:
         raise UserError(
             f"{host} port {port}: {e.strerror}; choose others with --host and --port (0: any that is free)"
         ) from e
+    # For its connections. asyncio sets it only where a socket's protocol is named; without it the body of an
+    # answer waits until the client has acknowledged the header, on a kept connection some 40 ms.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
