@@ -10,7 +10,7 @@ from builds import Warm, sample, toolchain
 from rewardranker.execution.compilers.prebuilt import fill_in
 
 GOLD = Path(__file__).parents[3] / ".." / "shared" / "data" / "gold"
-SAMPLED = 2
+SAMPLED = 1
 
 pytestmark = [
     pytest.mark.slow,
