@@ -36,59 +36,40 @@ def test_the_examples_of_a_page_work_as_written(
 def test_the_page_on_sharing_data_works_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks
 ) -> None:
-    page = "how-to/share-data.md"
-    write_files(page, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    run_commands(page, forks.bin)
-    run_examples(page)
+    follow("how-to/share-data.md", tmp_path, monkeypatch, forks.bin)
 
 
 @pytest.mark.parametrize("page", ["how-to/execute.md", "how-to/remote-sandbox.md", "how-to/evaluate.md"])
 def test_the_commands_of_a_page_do_what_its_examples_show(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
-    write_files(page, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    run_commands(page, forks.bin)
-    run_examples(page)
+    follow(page, tmp_path, monkeypatch, forks.bin)
 
 
 def test_the_page_on_real_models_works_with_a_stand_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
-    page = "how-to/real-models.md"
-    write_files(page, tmp_path)
     folder = tmp_path / "models" / "Qwen2.5-Coder-0.5B-Instruct"
     write_checkpoint(folder, "qwen2.5-coder", ["def add(a, b):\n    return a + b\n"] * 2, instruct=True)
-    monkeypatch.chdir(tmp_path)
-    run_commands(page, forks.bin)
-    run_examples(page)
+    follow("how-to/real-models.md", tmp_path, monkeypatch, forks.bin)
 
 
 @pytest.mark.slow
 def test_the_page_on_ranking_works_with_stand_ins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
-    page = "how-to/rank.md"
-    write_files(page, tmp_path)
     tokenizer = train_tokenizer(TEXTS * 2, 400)
     generator = Generator(make_model(tokenizer), tokenizer)
     generator.save(tmp_path / "my-model")
     RewardRanker.from_generator(generator, "likelihood", seed=1).save(tmp_path / "my-ranker")
-    monkeypatch.chdir(tmp_path)
-    run_commands(page, forks.bin)
-    run_examples(page)
+    follow("how-to/rank.md", tmp_path, monkeypatch, forks.bin)
 
 
 @pytest.mark.slow
 def test_the_page_on_training_works_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, isolation: None
 ) -> None:
-    page = "how-to/train.md"
-    write_files(page, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    run_commands(page, forks.bin)
-    run_examples(page)
+    follow("how-to/train.md", tmp_path, monkeypatch, forks.bin)
 
 
 @pytest.mark.slow
@@ -96,11 +77,8 @@ def test_the_page_on_the_report_works_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forks: Forks, tiny_run: tuple[Path, str]
 ) -> None:
     """With a run that is done: its command goes on from there."""
-    page = "how-to/read-report.md"
     shutil.copytree(tiny_run[0], tmp_path / "runs" / "tiny")
-    monkeypatch.chdir(tmp_path)
-    run_commands(page, forks.bin)
-    run_examples(page)
+    follow("how-to/read-report.md", tmp_path, monkeypatch, forks.bin)
 
 
 @pytest.mark.slow
@@ -108,15 +86,12 @@ def test_the_page_on_the_report_works_as_written(
 def test_the_page_on_adding_a_language_adds_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolation: None
 ) -> None:
-    page, root = "how-to/add-a-language.md", DOCS.parent
+    root = DOCS.parent
     for name in ("src", "tests"):  # a clone
         shutil.copytree(root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(root / "pyproject.toml", tmp_path)
-    write_files(page, tmp_path)
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "src"))
-    run_commands(page)
-    run_examples(page)
+    follow("how-to/add-a-language.md", tmp_path, monkeypatch)
 
 
 def test_the_memory_of_real_models_is_that_of_their_configs() -> None:
@@ -126,6 +101,14 @@ def test_the_memory_of_real_models_is_that_of_their_configs() -> None:
             n = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
         read, trained, ppo = (n * per / 2**30 for per in (4, 16, 2 * 16 + 2 * 4))
         assert f"| {name} | {n:,} | {read:.1f} | {trained:.0f} | {ppo:.0f} |" in text
+
+
+def follow(page: str, folder: Path, monkeypatch: pytest.MonkeyPatch, *programs: Path) -> None:
+    """Write the page's files in `folder`, run its commands there, then its examples."""
+    write_files(page, folder)
+    monkeypatch.chdir(folder)
+    run_commands(page, *programs)
+    run_examples(page)
 
 
 def run_commands(page: str, *programs: Path) -> None:

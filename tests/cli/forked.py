@@ -153,6 +153,7 @@ def _watch(connection: socket.socket) -> None:
 
 
 def _become(asked: dict, descriptors: list[int]) -> None:
+    """Be the command; it ends by raising SystemExit, and with it the interpreter as any other."""
     from rewardranker.cli import main
 
     ctypes.CDLL(None).prctl(*LIVES_WITH_ITS_PARENT)
@@ -160,35 +161,13 @@ def _become(asked: dict, descriptors: list[int]) -> None:
     for i, descriptor in enumerate(descriptors):
         os.dup2(descriptor, i)
         os.close(descriptor)
-    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
-    sys.stderr = os.fdopen(2, "w", buffering=1)
     os.environ.clear()
     os.environ.update(asked["env"])
     os.chdir(asked["folder"])
-    sys.path[1:1] = asked["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:1] = filter(None, asked["env"].get("PYTHONPATH", "").split(os.pathsep))  # without this folder
     sys.argv = ["rewardranker", *asked["words"]]
     exec(asked["first"], {})
-    code: object = 1
-    try:
-        main()
-    except SystemExit as e:
-        code = 0 if e.code is None else e.code
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    _end(code)
-
-
-def _end(code: object) -> None:
-    """As an interpreter ends, but for taking down its modules."""
-    import atexit
-    import threading
-
-    threading._shutdown()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code if isinstance(code, int) else 1)
+    main()
 
 
 def run(path: str, words: list[str]) -> int:

@@ -228,41 +228,23 @@ def test_rows_of_several_policies_are_told_and_chosen_with_all_their_fields(rewa
     assert "no candidates of policy 'c'" in rewardranker(*words, "--policy", "c").err
 
 
-def test_half_a_surrogate_pair_is_written_as_json_can(rewardranker, workshop, tmp_path):
+def rank_one(rewardranker, workshop, folder, row, *words):
+    """`rank` of a problem's one candidate; the row that it writes."""
     problem = {"id": "p", "prompt": "def f(x):\n", "tests": "assert f(1) == 2"}
-    (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n")
-    text = "    return '\ud83d'\n"
-    (tmp_path / "s.jsonl").write_text(json.dumps({"problem_id": "p", "text": text}) + "\n")
-    out = tmp_path / "ranked.jsonl"
-    words = (
-        "rank",
-        tmp_path / "problems.jsonl",
-        tmp_path / "s.jsonl",
-        "--ranker",
-        workshop.ranker,
-        "-o",
-        out,
-    )
-    result = rewardranker(*words)
+    (folder / "problems.jsonl").write_text(json.dumps(problem) + "\n")
+    (folder / "s.jsonl").write_text(json.dumps({"problem_id": "p"} | row) + "\n")
+    places = (folder / "problems.jsonl", folder / "s.jsonl", "--ranker", workshop.ranker)
+    result = rewardranker("rank", *places, "-o", folder / "ranked.jsonl", *words)
     assert result.code == 0, result.err
-    assert [r["text"] for r in rows(out)] == [text]
+    (found,) = rows(folder / "ranked.jsonl")
+    return found
+
+
+def test_half_a_surrogate_pair_is_written_as_json_can(rewardranker, workshop, tmp_path):
+    text = "    return '\ud83d'\n"
+    assert rank_one(rewardranker, workshop, tmp_path, {"text": text})["text"] == text
 
 
 def test_a_temperature_that_is_no_number_is_not_known(rewardranker, workshop, tmp_path):
-    problem = {"id": "p", "prompt": "def f(x):\n", "tests": "assert f(1) == 2"}
-    (tmp_path / "problems.jsonl").write_text(json.dumps(problem) + "\n")
-    row = {"problem_id": "p", "text": "    return 1\n", "policy": 5, "temperature": "hot"}
-    (tmp_path / "s.jsonl").write_text(json.dumps(row) + "\n")
-    out = tmp_path / "ranked.jsonl"
-    words = (
-        "rank",
-        tmp_path / "problems.jsonl",
-        tmp_path / "s.jsonl",
-        "--ranker",
-        workshop.ranker,
-        "-o",
-        out,
-    )
-    result = rewardranker(*words, "--policy", "5")
-    assert result.code == 0, result.err
-    assert rows(out)[0]["temperature"] == "hot"
+    row = {"text": "    return 1\n", "policy": 5, "temperature": "hot"}
+    assert rank_one(rewardranker, workshop, tmp_path, row, "--policy", "5")["temperature"] == "hot"

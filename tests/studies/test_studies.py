@@ -51,7 +51,7 @@ def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FEWER = {"table1": ["sft.epochs=5"]}
-"""Of a study with programs in eight languages, three epochs teach as much as others' eight."""
+"""table1 trains generators of three sizes, of which the largest takes longest: five epochs, not eight."""
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -163,8 +163,8 @@ def train_ppo(
         any), reward (mean normalised score, `missing_eos` for those that did not end), kl (mean over
         completions, summed over tokens, nats), entropy (estimate, mean over tokens, nats), length (mean
         tokens), ended (share that ended in time), tokens (computed), pass (None where not measured). Of the
-        update that followed: clip_fraction, approx_kl (mean over
-        tokens, between old and new policy), value_loss; None where there was no update, or no critic.
+        update that followed: clip_fraction, approx_kl (mean over tokens, between old and new policy),
+        value_loss; None where there was no update, or no critic.
 
     Raises:
         UserError: no problem; leave-one-out advantages with a single sample a prompt; a critic from a
